@@ -11,6 +11,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
 import scenarios
+from contract import printable
 from contract.refusal import EXIT_BAD_INPUT, Refusal
 from scenarios.gateway.open_loop import Idle
 from scenarios.run import arguments, locust_events, verdict
@@ -18,7 +19,7 @@ from scenarios.run import arguments, locust_events, verdict
 try:
     USERS = scenarios.users()
 except Refusal as e:
-    print(e, file=sys.stderr)
+    print(printable.lines(e), file=sys.stderr)
     sys.exit(EXIT_BAD_INPUT)
 REPORT = verdict.report
 # Locust finds user classes by their names in this module.

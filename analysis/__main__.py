@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from analysis import judge
-from contract import timeline, topology
+from contract import printable, timeline, topology
 from contract.command_line import Parser
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(given.do(given))
     except Refusal as e:
-        print(e, file=sys.stderr)
+        print(printable.lines(e), file=sys.stderr)
         return EXIT_BAD_INPUT
 
 
@@ -115,12 +115,15 @@ def _report(given: argparse.Namespace) -> int:
         from analysis import html
 
         load = run.thrown.guarded("load on the terminal", lambda: summary.load(run), lambda error: [])
-        print(verdict.as_text(found), *load, sep="\n")
-        print(folder / html.NAME)
+        print(verdict.as_text(found), *map(printable.line, load), sep="\n")
+        print(printable.line(folder / html.NAME))
     if run.thrown.found:
         from analysis import part_errors
 
-        print(f"threw: {'; '.join(run.thrown.parts())}: {folder / part_errors.NAME}", file=sys.stderr)
+        print(
+            printable.line(f"threw: {'; '.join(run.thrown.parts())}: {folder / part_errors.NAME}"),
+            file=sys.stderr,
+        )
     return found.exit_code
 
 
@@ -132,7 +135,7 @@ def _compare(given: argparse.Namespace) -> int:
         names = [given.a, *given.others]
         found, code = command.compare(names, given.although, given.tolerance, given.out, on_progress)
     for comparison, folder in found:
-        print(summary.text(comparison), folder, sep="\n")
+        print(printable.lines(summary.text(comparison)), printable.line(folder), sep="\n")
     return code
 
 
@@ -164,7 +167,7 @@ def _export(given: argparse.Namespace) -> int:
         found = frames.read(path, on_progress)
         out = report.make_folder(path) if given.out is None else given.out
         files = export.export(found, out, given.forms or [export.CSV], on_progress)
-    print(*files, sep="\n")
+    print(*map(printable.line, files), sep="\n")
     return EXIT_PASS
 
 
@@ -186,7 +189,7 @@ def _notebooks(given: argparse.Namespace) -> int:
             pages = notebook.write_all(path, against, out, on_progress)
     except notebook.CellFailed as e:
         raise SystemExit(str(e)) from None
-    print(*pages, sep="\n")
+    print(*map(printable.line, pages), sep="\n")
     return EXIT_PASS
 
 

@@ -17,7 +17,7 @@ from pyarrow import csv, parquet
 from analysis.frames import Frames
 from analysis.metrics import clocks
 from analysis.progress import OnProgress, no_progress
-from contract import samplers
+from contract import samplers, spreadsheet
 from contract.run import read_lines
 from contract.schemas import REQUESTS
 
@@ -139,7 +139,11 @@ class _Csv:
         self._schema = pa.schema(
             [pa.field(f.name, _TEXT if pa.types.is_list(f.type) else f.type) for f in schema]
         )
-        self._writer = csv.CSVWriter(path, self._schema)
+        # A ledger's columns are named by the file, so a name is a text too.
+        self._names = [spreadsheet.cell(name) for name in self._schema.names]
+        self._writer = csv.CSVWriter(
+            path, pa.schema([f.with_name(n) for f, n in zip(self._schema, self._names, strict=True)])
+        )
 
     def __enter__(self) -> Callable[[pa.Table], None]:
         return self._write
@@ -148,10 +152,23 @@ class _Csv:
         lists = [i for i, f in enumerate(rows.schema) if pa.types.is_list(f.type)]
         for i in lists:
             rows = rows.set_column(i, rows.schema.field(i).name, list_as_json(rows.column(i)))
-        self._writer.write_table(rows.cast(self._schema))
+        rows = rows.cast(self._schema)
+        for i, f in enumerate(rows.schema):
+            if pa.types.is_string(f.type):
+                rows = rows.set_column(i, f.name, _cells(rows.column(i)))
+        self._writer.write_table(rows.rename_columns(self._names))
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
+
+
+def _cells(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """As `spreadsheet.cell`, for a column."""
+    marked = pc.and_(
+        pc.match_substring_regex(texts, spreadsheet.BEGINS),
+        pc.invert(pc.match_substring_regex(texts, spreadsheet.NUMBER)),
+    )
+    return pc.if_else(marked, pc.binary_join_element_wise(spreadsheet.MARK, texts, ""), texts)
 
 
 def list_as_json(lists: pa.ChunkedArray) -> pa.ChunkedArray:

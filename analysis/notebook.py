@@ -146,9 +146,15 @@ def as_html(executed: Any, title: str) -> str:
 
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(executed)
-    body = re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
+    body = _without_scripts(body)
     style = f"{STYLE}\n{HtmlFormatter(style='default').get_style_defs('.highlight')}"
     return PAGE.format(title=html.escape(title), style=style, body=body)
+
+
+def _without_scripts(body: str) -> str:
+    """Without each text from `<script` to its end. A search for the end from each beginning would take quadratic time."""
+    first, *rest = body.split("<script")
+    return first + "".join(part.partition("</script>")[2] for part in rest)
 
 
 def lab(run: Path) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from contract import printable
+
 NAME = "errors.txt"
 LONGEST = 100_000  # characters of one traceback
 T = TypeVar("T")
@@ -27,9 +29,9 @@ class Thrown:
 
     def add(self, part: str, error: Exception) -> str:
         """Store the error; returns it as one line."""
-        line = " ".join(f"{type(error).__name__}: {error}".split())
+        line = printable.clean(f"{type(error).__name__}: {error}")
         text = "".join(traceback.format_exception(error))
-        self.found.append(One(part, line, text[:LONGEST]))
+        self.found.append(One(part, line, printable.lines(text[:LONGEST])))
         return line
 
     def guarded(self, part: str, make: Callable[[], T], instead: Callable[[str], T]) -> T:

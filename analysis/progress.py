@@ -13,6 +13,8 @@ from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
+from contract import printable
+
 OnProgress = Callable[[str, float | None], None]
 """(`reading requests.arrow`, the share that is done: 0 to 1; None: unknown)"""
 
@@ -69,7 +71,8 @@ class Latest:
     def tick(self, now: float) -> None:
         if self._what is not None and now >= self._next_at:
             self._next_at = now + self._shows.every_s
-            self._shows.show(*self._what, now - self._began_at)
+            what, share = self._what
+            self._shows.show(printable.line(what), share, now - self._began_at)
 
 
 class _Lines:
@@ -82,7 +85,7 @@ class _Lines:
 
     def show(self, what: str, done: float | None, elapsed_s: float) -> None:
         share = f"{done:.0%}".replace("%", " %") if done is not None else f"{elapsed_s:.0f} s"
-        print(f"{what}: {share}", file=self._out, flush=True)
+        print(printable.line(f"{what}: {share}"), file=self._out, flush=True)
 
     def close(self) -> None:
         pass

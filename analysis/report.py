@@ -13,7 +13,7 @@ from analysis.judging import reconciliation, verdict
 from analysis.judging.verdict import Verdict
 from analysis.part_errors import Thrown
 from analysis.progress import OnProgress, no_progress
-from analysis.reporting import summary, tables
+from analysis.reporting import csv_text, summary, tables
 from contract.refusal import Refusal
 from contract.run import write_whole
 
@@ -33,7 +33,7 @@ def write(run: Evidence, found: Verdict, on_progress: OnProgress = no_progress) 
         made = {name: _table(run, name, make) for name, make in TABLES.items()}
         for name, table in made.items():
             if table is not None:
-                write_whole(folder / f"{name}.csv", table.to_csv(index=False))
+                write_whole(folder / f"{name}.csv", csv_text.as_csv(table))
         write_whole(folder / "summary.md", summary.markdown(run, found))
         columns.release_memory()
         figures.write_all(run, folder, on_progress)

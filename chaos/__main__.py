@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(args, "leash", False):  # the parent shows it, on its terminal or in its web UI
             _to_parent(Refused(str(e)))
         else:
-            output.err(str(e))
+            output.err_lines(str(e))
         return EXIT_BAD_INPUT
     finally:
         output.flush()
@@ -150,15 +150,15 @@ def _plan(args: argparse.Namespace) -> int:
     bound = bind(lines, stack, str(args.timeline))
     later_s = pauses(lines, rounds(lines, args.duration), args.seed)
     within_s = _restore_within(args, lines)
-    output.out(describe(lines, bound, later_s, within_s))
+    output.out_lines(describe(lines, bound, later_s, within_s))
     if stack.embedded is not None:
-        output.out(deadmen(bound))
+        output.out_lines(deadmen(bound))
         output.out("  the stack is not running: the current state is unknown")
         return EXIT_PASS
     ground, clock = ground_of(stack, args.without_reaper), Clock()
     deadline = clock.now() + total_s(lines, later_s) + within_s
-    output.out(look(bound, ground, clock.now, deadline))
-    output.out(serving_now(stack))
+    output.out_lines(look(bound, ground, clock.now, deadline))
+    output.out_lines(serving_now(stack))
     return EXIT_PASS
 
 
@@ -232,7 +232,7 @@ def _restore(args: argparse.Namespace) -> int:
 
 
 def _faults(args: argparse.Namespace) -> int:
-    output.out(catalogue.text(args.name))
+    output.out_lines(catalogue.text(args.name))
     return EXIT_PASS
 
 
@@ -248,7 +248,7 @@ def _reaper(args: argparse.Namespace) -> int:
 
 
 def _to_parent(message: Message) -> None:
-    output.out(messages.write(message))
+    output.message(messages.write(message))
 
 
 def _to_terminal(message: Message) -> None:

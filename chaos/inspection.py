@@ -20,7 +20,7 @@ from chaos.probe import serving
 from chaos.retry import error_text
 from chaos.step import EFFECTIVE_WITHIN_S, TAKES_MOST_S
 from chaos.target import Handle, handle_of
-from contract import health
+from contract import health, printable
 from contract.duration import text
 from contract.records import GATEWAY
 from contract.refusal import Refusal
@@ -29,7 +29,7 @@ from contract.topology import Topology
 
 def look(bound: list[Bound], ground: Ground, now: Callable[[], float], deadline: float) -> str:
     """A paragraph for each step. `deadline`: when the last restore must have ended, by the clock of `now`."""
-    return "\n".join(line for b in bound for line in _step(b, ground, now, deadline))
+    return "\n".join(printable.line(line) for b in bound for line in _step(b, ground, now, deadline))
 
 
 def serving_now(topology: Topology) -> str:
@@ -40,7 +40,7 @@ def serving_now(topology: Topology) -> str:
         handle = handle_of(handles, topology.place(name), ("unit",))
         if handle is not None:
             lines += [f"  {name}: NOT WELL: {problem}" for problem in _of_unit(handle, urls[name])]
-    return "\n".join(lines)
+    return "\n".join(map(printable.line, lines))
 
 
 def _health(topology: Topology) -> Iterator[str]:

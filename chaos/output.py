@@ -12,6 +12,8 @@ import sys
 import threading
 from typing import TextIO
 
+from contract import printable
+
 MOST = 10_000  # lines that wait for their reader; further lines are dropped
 
 
@@ -49,12 +51,27 @@ class _Writer:
 _WRITER = _Writer()
 
 
-def out(line: str) -> None:
+def out(text: str) -> None:
+    """One line, whatever foreign words are in it."""
+    _WRITER.write(printable.line(text), sys.stdout)
+
+
+def err(text: str) -> None:
+    _WRITER.write(printable.line(text), sys.stderr)
+
+
+def out_lines(text: str) -> None:
+    """A text of several lines, each of which is one."""
+    _WRITER.write(printable.lines(text), sys.stdout)
+
+
+def err_lines(text: str) -> None:
+    _WRITER.write(printable.lines(text), sys.stderr)
+
+
+def message(line: str) -> None:
+    """A message to another process, as it is."""
     _WRITER.write(line, sys.stdout)
-
-
-def err(line: str) -> None:
-    _WRITER.write(line, sys.stderr)
 
 
 def flush() -> None:

@@ -5,6 +5,7 @@ from random import Random
 
 from chaos import faults
 from chaos.target import Handle, Target, target_of
+from contract import printable
 from contract.duration import text
 from contract.refusal import Refusal, no_such
 from contract.strict import validate
@@ -131,4 +132,4 @@ def describe(timeline: Timeline, bound: list[Bound], later_s: list[float], resto
         options = "".join(f" {k}={v}" for k, v in b.step.with_.items())
         what = f"{b.step.fault} {b.handle}{options}" if m.move == "inject" else f"restore {b.handle}"
         lines.append(f"  {text(m.at_s):>8}  {m.move:<7}  {b.step.name:<16}  {b.target:<10}  {what}")
-    return "\n".join(lines)
+    return "\n".join(map(printable.line, lines))

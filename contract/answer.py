@@ -7,8 +7,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from contract import thoughts
+from contract import printable, thoughts
 
+LONGEST_JSON = 4 * 2**20
+"""Bytes of one JSON text: as objects it takes up to thirty times its size."""
 _ERROR_LENGTH = 300  # characters of an error that a record keeps
 _CONTENT_KEYS = ("content", "tool_calls", "refusal")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
@@ -87,6 +89,8 @@ def take_event(data: bytes, at: float, answer: Answer, error: bool = False) -> N
     neither token nor error. Data that has a brace and is not JSON is a broken chunk, an error. So is any data of an event
     named `error`.
     """
+    if not error and b"{" not in data and b"}" not in data:
+        return  # a keep-alive: parsing it would take most of the time of a body of short lines
     found = _json(data)
     if isinstance(found, dict) or (isinstance(found, list) and any(isinstance(one, dict) for one in found)):
         for one in found if isinstance(found, list) else [found]:
@@ -111,6 +115,8 @@ _NO_JSON = object()
 
 
 def _json(data: bytes) -> Any:
+    if len(data) > LONGEST_JSON:
+        return _NO_JSON
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -178,8 +184,8 @@ def _message_in(error: dict[str, Any], otherwise: str = NO_MESSAGE) -> str:
 
 
 def recordable(text: object) -> str:
-    """A server's text, cut and re-encoded so that a record can hold it: JSON can spell characters that UTF-8 cannot."""
-    return str(text)[:_ERROR_LENGTH].encode("utf-8", "replace").decode()
+    """A server's text as one short line that a record can hold and a terminal can show."""
+    return printable.line(str(text)[:_ERROR_LENGTH].encode("utf-8", "replace").decode())
 
 
 def _take_choice(choice: object, at: float, answer: Answer) -> None:

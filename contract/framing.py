@@ -9,8 +9,14 @@ from enum import StrEnum
 
 import httptools
 
-LARGEST = 64 * 2**20
-"""Bytes of one response in total: several thousand tokens in the largest events take a tenth of it."""
+LARGEST = 16 * 2**20
+"""Bytes of one response in total: 32,000 tokens in events of 500 bytes."""
+MOST_PIECES = 250_000
+"""Reads that brought a part of the body: more than a stream of 100,000 tokens takes."""
+LARGEST_HEAD = 64 * 2**10
+"""Bytes of all headers, interim responses and trailers together, and of any part that brings neither header nor body."""
+MOST_HEADERS = 200  # trailers included
+MOST_INTERIM = 20  # responses of a status 1xx before the one that counts
 
 
 class End(StrEnum):
@@ -56,6 +62,11 @@ class Framing:
         self._exchange = exchange
         self._parser = httptools.HttpResponseParser(self)
         self._at, self._size = 0.0, 0
+        self._head, self._headers, self._interim = 0, 0, 0  # bytes; headers; responses
+        self._passed = (
+            0  # bytes since the last part that was parsed: a header or a chunk's extension without an end
+        )
+        self._fresh: list[bytes] = []  # parts of the body in the bytes that are being parsed
         # Whether the response states its length; otherwise the end of the connection ends the body.
         self._bounded = False
         self.done = False
@@ -71,6 +82,7 @@ class Framing:
         if self._size > LARGEST:
             self._finish(End.UNPARSABLE, at, f"more than {LARGEST // 2**20} MiB")
             return
+        self._passed += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -78,6 +90,18 @@ class Framing:
         except httptools.HttpParserError as e:
             self.reusable = False
             self._finish(End.UNPARSABLE, at, f"not HTTP: {e}")
+        if self._fresh:  # all of one read came at one instant
+            self._exchange.pieces.append((at, b"".join(self._fresh)))
+            self._fresh.clear()
+        if self._passed > LARGEST_HEAD + len(data):
+            self._over(f"more than {LARGEST_HEAD // 2**10} KiB without a header or a part of the body")
+        elif len(self._exchange.pieces) > MOST_PIECES:
+            self._over(f"a body in more than {MOST_PIECES} pieces")
+
+    def _over(self, error: str) -> None:
+        """A limit was passed. The rest of the response is not read, so the connection is not used again."""
+        if not self.done:
+            self._finish(End.UNPARSABLE, self._at, error)
 
     def closed(self, at: float, error: str | None = None) -> None:
         """The peer closed, or the connection was lost."""
@@ -102,6 +126,13 @@ class Framing:
             self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._passed = 0
+        self._headers += 1
+        self._head += len(name) + len(value) + len(": \r\n")
+        if self._head > LARGEST_HEAD:
+            self._over(f"headers of more than {LARGEST_HEAD // 2**10} KiB")
+        elif self._headers > MOST_HEADERS:
+            self._over(f"more than {MOST_HEADERS} headers")
         if not self.done and self._exchange.headers_at is None:  # else it is a trailer
             self._exchange.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
@@ -118,15 +149,20 @@ class Framing:
         )
 
     def on_body(self, body: bytes) -> None:
+        self._passed = 0
         if not self.done:
-            self._exchange.pieces.append((self._at, body))
+            self._fresh.append(body)
 
     def on_message_complete(self) -> None:
         if self.done:
             return
         if (self._exchange.status or 0) < 200:  # 100 Continue: the response is still to come
+            self._passed = 0
             self._exchange.status, self._exchange.headers_at = None, None
             self._exchange.headers.clear()
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                self._over(f"more than {MOST_INTERIM} interim responses")
             return
         self.reusable = self._parser.should_keep_alive()
         self._finish(End.COMPLETE, self._at, None)

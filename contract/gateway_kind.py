@@ -25,4 +25,4 @@ class GatewayKind:
     cooling: re.Pattern[str] | None = None
     wrong_key: tuple[str, str] | None = None  # text of a refused key, and its meaning
     error_prefix: re.Pattern[str] | None = None  # prefix of an error message
-    shows_key: re.Pattern[str] | None = None  # in an error: a part of the received key
+    shows_key: str | None = None  # in an error: from this text on, a part of the received key is shown

@@ -17,8 +17,13 @@ from contract.topology import Topology
 PATIENCE_S = 5.0  # limit for one page
 LARGEST = 16 * 2**20
 
-_SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+([^\s]+)(?:\s+-?\d+)?\s*")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+MOST_SAMPLES = 10_000  # of the requested names
+LONGEST_LINE = 65_536  # characters
+
+_SAMPLE = re.compile(
+    r'([a-zA-Z_:][\w:]*+)(\{(?:[^"}]++|"(?:[^"\\]++|\\.)*+")*+\})?\s++(\S++)(?:\s++-?\d++)?+\s*+'
+)
+_LABEL = re.compile(r'\s*+(\w++)="((?:[^"\\]++|\\.)*+)"\s*+,?+')
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -72,18 +77,52 @@ def read(page: Page, within_s: float = PATIENCE_S) -> str:
 
 
 def samples(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of each sample with one of these names."""
-    for line in text.splitlines():
-        if not line.startswith(names):
-            continue
+    """Name, labels and value of each sample with one of these names.
+
+    Raises ValueError if there are more than MOST_SAMPLES, or if the line of one is longer than LONGEST_LINE.
+    """
+    for name, line in _lines(text, names):
         sample = _SAMPLE.fullmatch(line)
-        if sample is None or sample[1] not in names:
+        if sample is None or sample[1] != name:
             continue
         try:
             value = float(sample[3])
         except ValueError:
             continue
-        yield sample[1], {k: _ESCAPED.sub(_unescaped, v) for k, v in _LABEL.findall(sample[2] or "")}, value
+        yield name, _labels(sample[2]), value
+
+
+def _lines(text: str, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """(name, line) of each line that begins with one of these names."""
+    found: list[tuple[int, str, str]] = []
+    for name in names:
+        for start, line in _beginning(text, name):
+            found.append((start, name, line))
+            if len(found) > MOST_SAMPLES:
+                raise ValueError(f"more than {MOST_SAMPLES} samples")
+    return [(name, line) for _, name, line in sorted(found)]
+
+
+def _beginning(text: str, begins: str) -> Iterator[tuple[int, str]]:
+    """(where, line). Other lines are passed over by a search, because a page may have millions."""
+    at = 0 if text.startswith(begins) else text.find(f"\n{begins}")
+    while at >= 0:
+        start = at + (text[at] == "\n")
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        if end - start > LONGEST_LINE:
+            raise ValueError(f"a line of more than {LONGEST_LINE} characters")
+        yield start, text[start:end]
+        at = text.find(f"\n{begins}", end)
+
+
+def _labels(text: str | None) -> dict[str, str]:
+    """`{a="b",c="d"}` as a mapping."""
+    found, at = {}, 1
+    while text is not None and (label := _LABEL.match(text, at)) is not None:
+        found[label[1]] = _ESCAPED.sub(_unescaped, label[2])
+        at = label.end()
+    return found
 
 
 def _unescaped(found: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from contract import printable
 from contract.answer import Answer, recordable, rejection_of
 from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
@@ -20,6 +21,11 @@ from contract.topology import Topology
 
 _BROKEN_OFF = ("abort", "error", "network_error", "insufficient_system_resource")
 """Reasons that are not a proper end: vLLM and SGLang; vLLM and OpenRouter; GLM; DeepSeek."""
+_LONGEST_REJECTION = 2**18
+"""Bytes of a rejection that are read. A longer body is an error page, of which the beginning says what it is."""
+_LONGEST_HEADER = (
+    512  # characters of a gateway's header; a longer value names no tier, and would fill the records
+)
 _FILTERED = ("content_filter", "sensitive")  # the second is GLM's
 _FILTER = re.compile(r"content[_ ]?(?:filter|policy|management)", re.IGNORECASE)
 
@@ -162,7 +168,7 @@ def fill(
     record.outcome, record.error, record.witness = judge(
         exchange, answer, record.max_tokens, proper_end, record.via == GATEWAY
     )
-    record.error = None if record.error is None else without(secrets, record.error)
+    record.error = None if record.error is None else without(secrets, recordable(record.error))
     if classification is not None and record.outcome == Outcome.OK:
         assert answer is not None, "what is ok has been read"
         record.valid, record.wrong = classification.judge("".join(answer.text or []))
@@ -191,7 +197,8 @@ def _ms(sent: float, instant: float | None) -> float | None:
 
 
 def _header(headers: Mapping[str, str], name: str | None) -> str | None:
-    return None if name is None else headers.get(name)
+    found = None if name is None else headers.get(name)
+    return None if found is None or len(found) > _LONGEST_HEADER else printable.line(found)
 
 
 def _count(header: str | None) -> int | None:
@@ -236,9 +243,10 @@ def redirected(status: int | None, location: str | None) -> str:
 
 def _rejection(exchange: Exchange) -> tuple[Outcome, str, None]:
     body = b"".join(piece for _, piece in exchange.pieces)
-    text = body.decode("utf-8", "replace")
+    text = body[:_LONGEST_REJECTION].decode("utf-8", "replace")
     encoding = encoded(exchange.headers)
-    words = encoding or rejection_of(body) or re.sub(r"<[^<>]*>|\s+", " ", text).strip()
+    message = rejection_of(body) if len(body) <= _LONGEST_REJECTION else None
+    words = encoding or message or re.sub(r"<[^<>]*>|\s+", " ", text).strip()
     filtered = exchange.status == 400 and _FILTER.search(text)
     return (
         (Outcome.FILTERED if filtered else Outcome.REJECTED),

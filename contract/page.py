@@ -53,8 +53,13 @@ def send(
         exchange.sent_at = time.monotonic()
         sock.sendall(_request(method, url, headers or {}, payload))
         size = 0
+        looked = False
         while not framing.done:
-            sock.settimeout(_left(until))
+            left = until - time.monotonic()
+            if left <= 0 and looked:
+                raise TimeoutError
+            looked = left <= 0  # one more read: this process may have stalled while the bytes arrived
+            sock.settimeout(max(0.001, left))
             data = sock.recv(65536)
             at = time.monotonic()
             size += len(data)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 # An object begins with a brace before its first key, its end, or the place where it was cut.
 _BEGINNING = re.compile(r'\{(?=\s*(?:["}]|\Z))')
-_PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)  # a string, maybe cut, or a brace
+LONGEST = 2**18  # characters of a content that is searched: many times a document with its answer
+_PART = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}]', re.DOTALL)  # a string, maybe cut, or a brace
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,13 @@ class ProperEnd:
 
 
 def object_closes(content: str) -> bool | None:
-    """Whether the JSON object in this content has its end; None: no object begins in it.
+    """Whether the JSON object in this content has its end; None: no object begins in it, or it is longer than LONGEST.
 
     Text and fences are allowed before, between and after objects. The last object counts, because a cut would be in it.
     Only strings and braces are checked: an object that closes is whole, even if it is not valid JSON.
     """
+    if len(content) > LONGEST:
+        return None
     closes, at = None, 0
     while (begins := _BEGINNING.search(content, at)) is not None:
         end = _end(content, begins.start())

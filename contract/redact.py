@@ -23,7 +23,8 @@ _WORTH = 6  # a part of a key of at least so many characters is secret
 def without(secrets: Iterable[str], words: str) -> str:
     """The words without these secrets, also if one is cut at the end. A short secret is replaced only as a whole word."""
     for kind in gateways.every():
-        words = kind.shows_key.sub("", words) if kind.shows_key else words
+        if kind.shows_key and (at := words.find(kind.shows_key)) >= 0:
+            words = words[:at].rstrip().rstrip(",.")
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) < _WORTH:
             words = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "(key)", words)

@@ -29,6 +29,8 @@ _FIELD = re.compile(rb"(?:data|event|id|retry|error)?:|data[\r\n]")
 _RETURN = re.compile(rb"\r\n?|\n")
 _CONTENT = re.compile(rb'"content"\s*:\s*"')
 _TEXT = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))++')  # inside a JSON string
+MOST_LINES = 200_000
+"""Lines of an answer that are read, events like an earlier one counted once: more than a stream of 60,000 tokens has."""
 # A stream whose events all differ gains nothing from templates.
 _LIKENESSES = 4
 
@@ -123,7 +125,12 @@ def _read_events(pieces: Pieces, body: bytes, complete: bool, text: bool, likene
     data_lines: list[_Line] = []
     error = over = False
     start = here = len(_BOM) if body.startswith(_BOM) else 0  # of the event, of the line
+    lines = 0
     while not over:
+        lines += 1
+        if lines > MOST_LINES:
+            answer.senseless = answer.senseless or f"more than {MOST_LINES} lines"
+            break
         if before and here == start and body.startswith(before, here):
             content = _TEXT.match(body, here + len(before))
             if content is not None and body.startswith(after, content.end()):
@@ -238,8 +245,12 @@ def _is_lines(body: bytes, begins: int) -> bool:
 
 def _read_lines(exchange: Exchange, answer: Answer) -> None:
     """Read lines of JSON, as Ollama's own API streams them. Each line has a different timestamp, so all are read as JSON."""
-    at, parts = 0.0, []  # of the line that has no end yet; joined once
+    at, parts, lines = 0.0, [], 0  # of the line that has no end yet; joined once
     for at, piece in exchange.pieces:
+        lines += piece.count(b"\n")
+        if lines > MOST_LINES:
+            answer.senseless = answer.senseless or f"more than {MOST_LINES} lines"
+            return
         first, *rest = piece.split(b"\n")
         parts.append(first)
         for begin in rest:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _NAMES = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning)"
 _OPENED = re.compile(rf"\s*(?:<(?P<name>(?i:{_NAMES}))>|\[(?P<square>THINK)\]|◁think▷)")
-_CLOSED = re.compile(rf"(?:</(?i:{_NAMES})>|\[/THINK\]|◁/think▷)\s*")
+_CLOSED = re.compile(rf"(?:</(?P<name>(?i:{_NAMES}))>|\[/(?P<square>THINK)\]|◁/think▷)\s*")
 _OBJECT = re.compile(r"\s*(?:```|[{\[])")
 
 _ESCAPED = re.compile(rb"\\u(?:003[cC]|25[cC]1)")
@@ -48,9 +48,10 @@ def leading(text: str) -> Thoughts:
     if opened is None:
         closed = None if _OBJECT.match(text) else _CLOSED.search(text)
         return Thoughts(closed.end()) if closed else NONE
-    if opened["name"]:
-        end = rf"(?i:</{re.escape(opened['name'])}>)\s*"
-    else:
-        end = r"\[/THINK\]\s*" if opened["square"] else r"◁/think▷\s*"
-    closed = re.compile(end).search(text, opened.end())
+    ends = _CLOSED.finditer(text, opened.end())
+    closed = next((end for end in ends if _kind(end) == _kind(opened)), None)
     return Thoughts(closed.end()) if closed else Thoughts(len(text), over=False)
+
+
+def _kind(tag: re.Match[str]) -> tuple[str, str | None]:
+    return (tag["name"] or "").lower(), tag["square"]

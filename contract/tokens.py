@@ -5,7 +5,7 @@ The tokens of a real answer are in the usage that the server returns; nothing he
 
 import re
 
-_PIECE = re.compile(r"\s*(?:\w{1,8}|[^\w\s]{1,8})|\s+")
+_PIECE = re.compile(r"\s++(?:\w{1,8}|[^\w\s]{1,8})?|\w{1,8}|[^\w\s]{1,8}")
 
 
 def pieces(text: str) -> list[str]:

@@ -120,7 +120,7 @@ def test_every_command_line_is_read_by_the_one_strict_parser():
 OTHER_CLIENTS = {"http.client", "urllib.request", "requests", "httpx"}
 NO_SMALL_PAGE = {
     "benchmarks/kept_connections.py",  # it measures what a plain request costs on a kept connection
-    "chaos/faults/engine.py",  # it sets and removes faults, with PUT and DELETE
+    "chaos/kube/bounded.py",  # it bounds the responses of the kubernetes package's client
 }
 
 

@@ -12,6 +12,7 @@ from analysis.compare.estimate import Kept, Side
 from analysis.compare.expected import Expected
 from analysis.compare.judged import Row, n_of, value_of
 from analysis.compare.summary import conclusion
+from contract.spreadsheet import line_cell
 
 FORMAT = 3
 COLUMNS = (
@@ -37,8 +38,8 @@ def as_csv(c: Comparison) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_of_expected(e) for e in c.expected)
-    writer.writerows(record(r) for r in c.rows)
+    for row in (*map(_of_expected, c.expected), *map(record, c.rows)):
+        writer.writerow({name: line_cell(value) for name, value in row.items()})
     return out.getvalue()
 
 

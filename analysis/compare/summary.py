@@ -21,6 +21,7 @@ from analysis.compare.estimate import Count
 from analysis.compare.expected import Expected
 from analysis.compare.judged import Judged, Row, n_of, value_of
 from analysis.reporting.formatting import UNKNOWN
+from contract import printable
 
 NUMBERS = ("A", "B", "B − A")  # columns of numbers
 HEAD = ("metric", "of", "A", "B", "B − A", "95 % interval", "n", "")
@@ -39,7 +40,7 @@ def text(c: Comparison) -> str:
         lines += ["", *_aligned([COUNT_HEAD, *map(_count_cells, counts)])]
     if first or rest:
         lines += ["", *_aligned([HEAD, *(_cells(r) for r in [*first, *rest])])]
-    return "\n".join([*lines, "", *summing_up(c)])
+    return "\n".join(map(printable.line, [*lines, "", *summing_up(c)]))
 
 
 def summing_up(c: Comparison) -> list[str]:
@@ -125,7 +126,7 @@ def markdown(c: Comparison) -> str:
         "Each interval includes the difference with 95 %. The results are corrected for the number of comparisons (Holm). "
         "Definitions: docs/metrics.md, Comparison.", ""
     ]  # fmt: skip
-    return "\n".join(lines)
+    return "\n".join(map(printable.line, lines))
 
 
 _MEANING = {

@@ -20,6 +20,7 @@ from analysis.columnar import columns
 from analysis.evidence import Evidence
 from analysis.figures import style
 from analysis.progress import OnProgress, each, no_progress
+from analysis.reporting import csv_text
 from contract.run import write_whole
 
 
@@ -46,5 +47,5 @@ def write_one(run: Evidence, name: str, module: ModuleType, folder: Path) -> Non
     except Exception as e:  # a picture must not cost the verdict
         error = run.thrown.add(f"figure {name}", e)
         figure = style.empty(run, name.replace("_", " "), f"it could not be drawn: {error}")
-    write_whole(folder / f"{name}.csv", table.to_csv(index=False))
+    write_whole(folder / f"{name}.csv", csv_text.as_csv(table))
     style.save(figure, folder / f"{name}.png")

@@ -12,5 +12,5 @@ def inline(text: str) -> Markup:
 
 
 def paragraphs(text: str) -> Markup:
-    parts = [part for part in re.split(r"\n\s*\n", text.strip()) if part]
+    parts = [part for part in re.split(r"(?:\n[^\S\n]*+){2,}", text.strip()) if part]
     return Markup("").join(Markup("<p>{}</p>").format(inline(" ".join(part.split()))) for part in parts)

@@ -15,6 +15,7 @@ from analysis.judging.finding import UNKNOWN, Finding, Status, unknown, worst
 from analysis.judging.verdict_json import VerdictJson
 from analysis.metrics.windows import Trial
 from analysis.progress import OnProgress, each, no_progress
+from contract import printable
 from contract.refusal import EXIT_ABORTED, EXIT_FAIL, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
 
 GUARD = "guard:"
@@ -205,7 +206,8 @@ def as_text(verdict: Verdict) -> str:
         if f.status is not Status.PASS:
             lines.append(f"{f.status}: {f.name}: {f.evidence}")
     lines.append(gateway(verdict))
-    return "\n".join([*lines, f"{verdict.run}: {verdict.status} (exit code {verdict.exit_code})"])
+    lines.append(f"{verdict.run}: {verdict.status} (exit code {verdict.exit_code})")
+    return "\n".join(map(printable.line, lines))
 
 
 def gateway(verdict: Verdict) -> str:

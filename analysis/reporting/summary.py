@@ -13,6 +13,7 @@ from analysis.metrics.by_tier import TOKENS, OfTier
 from analysis.metrics.documents import OfTier as OfDocuments
 from analysis.reporting import restores, tables
 from analysis.reporting.formatting import UNKNOWN, known, maybe, ms, sent, share, two
+from contract import printable
 from contract.document import FIELDS
 from contract.records import Witness
 
@@ -50,7 +51,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
     if run.thrown.found:
         kept = f"Tracebacks of what could not be made: [{part_errors.NAME}]({part_errors.NAME})."
         lines[2:2] = [f"**{kept}** {_cell('; '.join(run.thrown.parts()))}", ""]
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return "\n".join(map(printable.line, lines)).rstrip("\n") + "\n"
 
 
 def _not_made(part: str, error: str) -> list[str]:

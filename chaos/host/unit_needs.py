@@ -27,7 +27,6 @@ FILES = (
     "--mmproj",
     "--chat-template",
 )  # options whose value may be a file's path
-_ARGV = re.compile(r"argv\[\]=(.*?) ; ignore_errors=")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 # Their arguments belong to another file system or another program.
 ELSEWHERE = ("docker", "podman", "nerdctl", "sh", "bash", "env", "nsenter", "chroot")
@@ -52,10 +51,10 @@ class Needs:
 def of(found: dict[str, str]) -> Needs:
     """From the properties of `systemctl show`."""
     folder = found.get("WorkingDirectory", "")
-    argv = _ARGV.search(found.get("ExecStart", ""))
+    argv, ended, _ = found.get("ExecStart", "").partition("argv[]=")[2].partition(" ; ignore_errors=")
     known = dict(word.split("=", 1) for word in _words(found.get("Environment", "")) if "=" in word)
     words = (
-        [_VARIABLE.sub(lambda v: known.get(v[1], v[0]), word) for word in argv[1].split(" ")] if argv else []
+        [_VARIABLE.sub(lambda v: known.get(v[1], v[0]), word) for word in argv.split(" ")] if ended else []
     )
     program, user = words[0] if words and words[0].startswith("/") else None, found.get("User") or None
     if found.get("RootDirectory") or found.get("RootImage"):

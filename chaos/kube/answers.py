@@ -13,6 +13,8 @@ from typing import Any
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
+from contract import printable
+
 # A caller that must not give up catches these and tries again. The client raises its own exception for a refusal,
 # urllib3's for no answer, and ValueError for an answer that it cannot read.
 API_ERRORS = (ApiException, urllib3.exceptions.HTTPError, ValueError)
@@ -209,7 +211,7 @@ def api_error_text(error: Exception) -> str:
 
 def line(text: str) -> str:
     """Foreign text as one short line, without control characters."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))[:_LINE]
+    return printable.clean(text)[:_LINE]
 
 
 def _parsed(data: bytes) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ from chaos.kube.answers import (
     request_info,
     rest_of,
 )
+from chaos.kube.bounded import bound
 from chaos.kube.credentials import Credentials
 from contract.refusal import Refusal
 
@@ -37,12 +38,13 @@ PAGE = 100  # objects of a list that are requested at once
 PAGE_MOST_BYTES = 12 * 1024 * 1024  # of a page with several objects; then a smaller one is requested
 LIST_WITHIN_S = 120.0  # for all pages of a list
 MOST_LINE = 4 * 1024 * 1024  # of an event of a watch
+MOST_PARTS = 50_000  # chunks of an event of a watch
 CONNECT_S, READ_S = 3, 10  # without them a hung API server blocks forever
-WITHIN_S = 20.0  # for a whole answer; each read has the timeout of the request
 LOAD_WITHIN_S = 30.0  # a plugin may wait for a person
 # Between two loads; doubles while the API server keeps refusing the loaded credentials: a plugin may need a login each time.
 PAUSE_S = 1.0
 PAUSE_MOST_S = 10.0
+WATCH_BEYOND_S = 5.0  # a watch that its server does not end is ended so much later
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 _PIECE = 64 * 1024
 JSON, MERGE = "application/json", "application/strategic-merge-patch+json"
@@ -70,7 +72,7 @@ class _Held:
 
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
-        self.pool = ApiClient(credentials.settings).rest_client.pool_manager
+        self.pool = bound(ApiClient(credentials.settings).rest_client.pool_manager)
 
     def send(self, request: "_Request") -> urllib3.BaseHTTPResponse:
         shown = {"Authorization": self.credentials.authorization} if self.credentials.authorization else {}
@@ -94,11 +96,12 @@ class _Request:
 
 def _request(
     method: str, path: str, query: dict[str, str], body: dict[str, Any] | None = None, content_type: str = JSON,
-    read_s: float = READ_S,
+    read_s: float | None = None,
 ) -> _Request:  # fmt: skip
     headers = {"Accept": JSON, "User-Agent": AGENT} | ({} if body is None else {"Content-Type": content_type})
     url = path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
     data = None if body is None else json.dumps(body).encode()
+    read_s = READ_S if read_s is None else read_s
     return _Request(method, url, data, headers, read_s, request_info(method, path, body))
 
 
@@ -162,7 +165,7 @@ class Wire:
     def watch(self, path: str, seconds: int, **query: str) -> urllib3.BaseHTTPResponse:
         """Watch a list for at most `seconds`. The caller reads the events from the response and closes it."""
         query |= {"timeoutSeconds": str(seconds), "watch": "true"}
-        response, _ = self._success(_request("GET", path, query, read_s=seconds + 5))
+        response, _ = self._success(_request("GET", path, query, read_s=seconds + WATCH_BEYOND_S))
         return response
 
     def _answer(self, request: _Request) -> Answer:
@@ -267,16 +270,20 @@ class _Loading(threading.Thread):
 def events(response: Any, name: str, namespace: str, plural: str) -> Iterator[dict[str, Any]]:
     """The events of a watch. Raises NotTheApi."""
     of = RequestInfo("WATCH", f"{plural} {namespace}/{name}", plural, "", "", namespace)
-    rest = b""
+    parts: list[bytes] = []  # of the event that has no end yet; joined once
+    size = 0
     for piece in response.stream(8192, decode_content=False):
-        *lines, rest = (rest + piece).split(b"\n")
-        if len(rest) > MOST_LINE:
-            raise NotTheApi(f"{of}: an unterminated event")
-        for text in lines:
-            if text:
+        first, *rest = piece.split(b"\n")
+        parts.append(first)
+        size += len(first)
+        for begin in rest:
+            if text := b"".join(parts):
                 yield event(of, name, text)
-    if rest:
-        raise NotTheApi(f"{of}: the watch ended inside an event: {rest[:80]!r}")
+            parts, size = [begin], len(begin)
+        if size > MOST_LINE or len(parts) > MOST_PARTS:
+            raise NotTheApi(f"{of}: an unterminated event")
+    if text := b"".join(parts):
+        raise NotTheApi(f"{of}: the watch ended inside an event: {text[:80]!r}")
 
 
 def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | None, str]:
@@ -289,7 +296,6 @@ def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | No
 
 def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo, most: int = MOST_BYTES) -> bytes:
     """The whole body, up to a size and a time."""
-    until = time.monotonic() + WITHIN_S
     pieces, size = [], 0
     try:
         while piece := response.read1(_PIECE):
@@ -297,8 +303,6 @@ def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo, most: int = MOST_
             size += len(piece)
             if size > most:
                 raise TooLarge(f"{of}: an answer of more than {most // 1024**2} MiB")
-            if time.monotonic() > until:
-                raise NotTheApi(f"{of}: an answer that is incomplete after {WITHIN_S:.0f} s")
     except BaseException:
         response.close()
         raise

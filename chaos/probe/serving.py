@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from chaos.printable import clean, shortened
 from chaos.probe.wire import Connection
 from contract import early_end, gateway_version, gateways, page
 from contract.caps import Use, advice
@@ -18,6 +17,7 @@ from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import ended_early, fill, judge, redirected
+from contract.printable import clean, shortened
 from contract.prompt import COUNT_UPWARDS
 from contract.proper_end import UNKNOWN
 from contract.ranks import rank_of

@@ -11,9 +11,9 @@ from typing import Any
 
 from chaos.errors import CannotInject
 from chaos.kube.cluster import API_ERRORS, Cluster
-from chaos.printable import clean
 from chaos.undo import lease
 from chaos.undo.journal import Journal, Taken, Undo
+from contract.printable import clean
 
 RestoreFirst = Callable[[Undo], bool]
 """Restores the fault of a dead holder; whether it is closed."""

@@ -12,7 +12,6 @@ from typing import Any
 from chaos import faults
 from chaos.fault import Fault
 from chaos.kube.cluster import Cluster, process_gone
-from chaos.printable import clean
 from chaos.probe.verification import Answers, Unknown
 from chaos.retry import error_text, until
 from chaos.target import Target, target_of
@@ -21,6 +20,7 @@ from chaos.undo.journal import Journal, Undo
 from chaos.undo.restorer import GONE, End, How, Question, Restorer
 from contract import own_file, topology
 from contract.clock import Clock
+from contract.printable import clean
 from contract.records import Event
 from contract.refusal import Refusal
 from contract.run import JsonLines

@@ -22,7 +22,7 @@ from chaos.retry import error_text
 from chaos.stdin import own_stdin
 from chaos.undo.deputy import Deputy
 from chaos.undo.journal import Journal, Undo
-from contract import messages, topology
+from contract import messages, printable, topology
 from contract.clock import Clock
 from contract.messages import Armed, Closed, Listening, Log, Message, NotArmed, Open, UnderTest
 from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS
@@ -160,7 +160,7 @@ class Guardian:
 
     def _log(self, line: str) -> None:
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        sys.stderr.write(f"{at} [{os.getpid()}] {line}\n")
+        sys.stderr.write(f"{at} [{os.getpid()}] {printable.line(line)}\n")
         self._answer(Log(line))
 
 

@@ -12,7 +12,7 @@ _PLACE = re.compile(r" \(_ssl\.c:\d+\)")
 
 def kind(record: RequestRecord) -> str:
     """A short label, for counting: `429 (all in cooldown)`, `503`, `refused`."""
-    if cooling(record):
+    if gateways.cooling(record.status, record.error or ""):
         return "429 (all in cooldown)"
     return str(record.status) if record.outcome == Outcome.REJECTED else str(record.outcome)
 
@@ -26,7 +26,7 @@ def error_text(record: RequestRecord) -> str:
     match record.outcome:
         case Outcome.REFUSED:
             return f"no connection: {error}"
-        case Outcome.REJECTED if cooling(record):
+        case Outcome.REJECTED if gateways.cooling(record.status, record.error or ""):
             return "429: all in cooldown (not a rate limit)"
         case Outcome.REJECTED if record.status in (401, 403):
             return f"{error} (check the gateway's key)"
@@ -35,9 +35,3 @@ def error_text(record: RequestRecord) -> str:
         case Outcome.REJECTED | Outcome.FILTERED | Outcome.CUT | Outcome.STALLED:
             return error
     return f"{record.outcome}: {error}" if error else str(record.outcome)
-
-
-def cooling(record: RequestRecord) -> bool:
-    """Whether a 429 means that all deployments are in cooldown after failures: an outage, not a rate limit."""
-    error = record.error or ""
-    return record.status == 429 and any(g.cooling and g.cooling.search(error) for g in gateways.every())

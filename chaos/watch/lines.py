@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
-from chaos.printable import cells, narrowed, shortened
 from chaos.watch.changes import Change, Changes, Failover, Outage, Recovery
 from chaos.watch.error_text import error_text
 from chaos.watch.lineup import FIRST
 from chaos.watch.summary import CUT, Summary, TierSummary
 from contract import duration
+from contract.printable import cells, narrowed, shortened
 from contract.records import Outcome, RequestRecord, Witness
 
 Style = Literal["", "dim", "first", "behind", "cut", "failed", "failover", "outage", "recovery", "title"]

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from chaos.printable import shortened
 from chaos.watch.changes import Change, Changes, Failover, Outage
 from chaos.watch.error_text import error_text
 from chaos.watch.lines import TEXT
 from chaos.watch.lineup import FIRST
 from chaos.watch.summary import Summary
+from contract.printable import shortened
 from contract.records import Outcome, RequestRecord
 
 FIELDS = (

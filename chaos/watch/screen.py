@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping
 from typing import TextIO
 
-from chaos.printable import cells
 from chaos.watch.changes import Change, Changes
 from chaos.watch.lines import Line, Style, banner, closing, covered_line, plain, request_line, waiting_line
 from chaos.watch.summary import Summary
+from contract.printable import cells
 from contract.records import RequestRecord
 
 _SGR: dict[Style, str] = {
@@ -98,7 +98,7 @@ def wrapped(line: Line, room: int | None, indent: int) -> list[Line]:
     rows: list[Line] = [[]]
     left = room
     for text, style in line:
-        for piece in re.findall(r" *[^ ]+| +", text):
+        for piece in re.findall(r" ++[^ ]*|[^ ]+", text):
             if cells(piece) > left and rows[-1]:
                 rows.append([(" " * indent, "")])
                 piece = piece.lstrip(" ")

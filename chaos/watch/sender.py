@@ -6,13 +6,13 @@ The text is only shown, and is not stored.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaos.printable import clean
 from chaos.probe.wire import Connection
 from contract.clock import Clock
 from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import Exchange
 from contract.outcome import fill, ours
+from contract.printable import clean
 from contract.records import RequestRecord
 from contract.redact import without
 from contract.request import Request

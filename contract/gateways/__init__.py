@@ -30,6 +30,11 @@ def every() -> Iterator[GatewayKind]:
     return map(find, names())
 
 
+def cooling(status: int | None, words: str) -> bool:
+    """Whether a 429 means that all deployments are in cooldown after failures: an outage, not a rate limit."""
+    return status == 429 and any(kind.cooling and kind.cooling.search(words) for kind in every())
+
+
 def wrong_key(words: str) -> str | None:
     """What a refusal means if it is a gateway's text for a wrong key; None: it is not."""
     known = (kind.wrong_key for kind in every() if kind.wrong_key)

@@ -72,7 +72,7 @@ class _Engine:
             self._has_served = self._has_served or not has_none
         except NotServed as e:
             has_none = e.for_good
-        except OSError:
+        except (OSError, ValueError):
             pass  # this second is unknown; the engine may be away, and come back
         if has_none and not self._has_served:
             self._next_at = at + LOOK_AGAIN_S

@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 import gevent.pool
 
-from contract import metrics_page
+from contract import metrics_page, printable
 from contract.clock import Clock
 from contract.counters import Scrape, counter_names, labels
 from contract.gateway_kind import GatewayKind
@@ -34,7 +34,7 @@ def keep(folder: Path, topology: Topology, when: str, clock: Clock) -> None:
             lines.append(scrape)
         lines.close()
     except OSError as e:  # the run continues without them; its report states that there are no counters
-        print(f"\ncounters.jsonl cannot be written: {e}", file=sys.stderr, flush=True)
+        print(printable.lines(f"\ncounters.jsonl cannot be written: {e}"), file=sys.stderr, flush=True)
 
 
 def read(text: str, kind: GatewayKind) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from contract import printable
 from contract.duration import text
 from contract.messages import FaultEvent, ProbeWait, Status
 from scenarios.gateway.tally import Snapshot
@@ -39,7 +40,7 @@ def live_line(
     others = _failed(now.others)
     parts.append(f"direct and overhead: {others}" if others else "")
     parts.append(_probe(status.probe if status else None))
-    line = " │ ".join(p for p in parts if p)
+    line = printable.line(" │ ".join(p for p in parts if p))
     return line if width is None else line[: max(1, width - 1)]
 
 
@@ -97,13 +98,13 @@ def move_line(event: FaultEvent, started_at: float) -> str | None:
     detail = event.detail or {}
     if _is_waiting_restore(event) and not event.error:
         waited = _restoring(event.target, detail.get("waited_s") or 0.0, str(detail.get("missing") or ""))
-        return f"{_minutes(event.at - started_at)} {event.step}: {waited}"
+        return printable.line(f"{_minutes(event.at - started_at)} {event.step}: {waited}")
     note = event.note
     if event.move == "restore" and detail.get("answered") == "unknown":
         note = f"not verified by an answer: {detail.get('unanswered') or 'no request was sent'}"
     stage = f"{event.stage} ({note})" if note else event.stage
     what = f"{event.step}: {event.move} {event.target}: {event.error or stage}"
-    return f"{_minutes(event.at - started_at)} {what}"
+    return printable.line(f"{_minutes(event.at - started_at)} {what}")
 
 
 def _rates(now: Snapshot, before: Snapshot, seconds: float) -> str:

@@ -14,6 +14,7 @@ from contract.deadlines import Deadlines
 from contract.records import GATEWAY, Outcome, RequestRecord
 from contract.request import Request
 from scenarios.gateway.arrivals import Arrival
+from scenarios.gateway.error_kind import kind
 from scenarios.gateway.sender import Sender
 from scenarios.gateway.user_context import UserContext
 
@@ -21,11 +22,11 @@ _SETUP_S = 90.0
 
 
 class OutcomeError(Exception):
-    """Reports a failed request to Locust's statistics."""
+    """Reports a failed request to Locust's statistics, by its kind: each different text is a row of its table."""
 
-    def __init__(self, outcome: str, error: str | None) -> None:
-        super().__init__(f"{outcome}: {error}" if error else outcome)
-        self.outcome, self.error = outcome, error
+    def __init__(self, record: RequestRecord) -> None:
+        super().__init__(kind(record))
+        self.outcome, self.error = str(record.outcome), record.error
 
 
 class GatewayUser(User):
@@ -105,7 +106,7 @@ class GatewayUser(User):
         ok = record.outcome == Outcome.OK
         self.environment.events.request.fire(
             request_type=self.scenario, name=name(record), response_time=record.latency_ms, response_length=body_bytes,
-            exception=None if ok else OutcomeError(str(record.outcome), record.error), context={},
+            exception=None if ok else OutcomeError(record), context={},
         )  # fmt: skip
         if record.stream and record.ttft_ms is not None:
             self.environment.stats.get(name(record), "TTFT").log(record.ttft_ms, 0)

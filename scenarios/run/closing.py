@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from contract import printable
 from contract.counters import AFTER
 from contract.records import Worker
 from contract.run import ABORTED, FINISHED
@@ -35,4 +36,6 @@ def copy_evidence(folder: Path, ledgers: Path, write_statistics: Callable[[Path]
         if ledgers.is_dir():
             shutil.copytree(ledgers, folder / "ledger")
     except OSError as e:
-        print(f"\nnot all evidence was copied into the run: {e}", file=sys.stderr, flush=True)
+        print(
+            printable.lines(f"\nnot all evidence was copied into the run: {e}"), file=sys.stderr, flush=True
+        )

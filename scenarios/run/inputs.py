@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contract import duration, timeline
+from contract import duration, printable, timeline
 from contract.refusal import Refusal, no_such
 from scenarios.gateway.arrivals import Arrivals, open_or_closed, parse
 
@@ -48,7 +48,7 @@ def read(options: argparse.Namespace, scenarios: Scenarios, shape: "LoadShape | 
         arrivals = parse(options.arrivals, any_length=bool(options.duration))
         if (length := trace_length(options.arrivals, arrivals, lines)) is not None:
             # Printed before the run changes anything: the length reveals a wrong unit.
-            print(length, flush=True)
+            print(printable.line(length), flush=True)
     refuse_limits(options)
     opened: Sequence[Any] = []
     if arrivals is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gevent
 
+from contract import printable
 from contract.counters import BEFORE
 from contract.leash import Leashed
 from contract.messages import BadMessage
@@ -79,7 +80,7 @@ class RunLifecycle:
         if self._workers is not None:
             self._workers.quit_all()
         self._preparation.take_down()
-        print(why, file=sys.stderr, flush=True)
+        print(printable.lines(why), file=sys.stderr, flush=True)
         raise SystemExit(EXIT_BAD_INPUT)
 
     # --- the web UI: `scenarios.gateway.web_ui.Runs`
@@ -133,7 +134,7 @@ class RunLifecycle:
             self.refuse(refusal)
         if self._workers is not None:
             self._workers.forget()
-        print(refusal, file=sys.stderr, flush=True)
+        print(printable.lines(refusal), file=sys.stderr, flush=True)
         self._load.withdraw_start(before)
         if self._options.autostart:
             self._load.exit_with(EXIT_BAD_INPUT)
@@ -273,7 +274,7 @@ class RunLifecycle:
         """In headless mode it is printed last, after Locust's own summary."""
         text, self._verdict = self._verdict, None
         if text:
-            print(text, flush=True)
+            print(printable.lines(text), flush=True)
 
     # --- the end
 
@@ -304,7 +305,7 @@ class RunLifecycle:
     def _break_off(self, reason: str) -> None:
         if self._broken is None:
             self._broken = self.notice = reason
-            print(f"\n{reason}", file=sys.stderr, flush=True)
+            print(printable.lines(f"\n{reason}"), file=sys.stderr, flush=True)
             gevent.spawn(self._stop, quit=True)
 
 

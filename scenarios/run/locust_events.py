@@ -17,6 +17,7 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 from contract.clock import Clock
 from contract.refusal import Refusal
+from contract.spreadsheet import Cells
 from scenarios.gateway import stack_key
 from scenarios.gateway.distributed.worker import LoadWorker
 from scenarios.gateway.distributed.workers import Workers
@@ -144,7 +145,7 @@ class LocustLoad:
             ("stats", stats.requests_csv), ("failures", stats.failures_csv), ("exceptions", stats.exceptions_csv),
         ):  # fmt: skip
             with open(folder / f"locust_{name}.csv", "w", newline="") as f:
-                write(csv.writer(f))
+                write(Cells(csv.writer(f)))
 
 
 def user_classes(inputs: Inputs, master: bool) -> list[type[User]]:

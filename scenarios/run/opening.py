@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contract import textfile
+from contract import printable, textfile
 from contract import topology as topologies
 from contract.records import Worker
 from contract.redact import redact
@@ -44,7 +44,7 @@ def open_folder(
         prepared.stack.topology.gateway.kind,
         [user.scenario for user in prepared.inputs.users if user.unattended],
     )
-    print(f"run {run.path}", flush=True)
+    print(printable.line(f"run {run.path}"), flush=True)
     return run
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from contract import proxies
+from contract import printable, proxies
 from contract.leash import Leashed
 from contract.refusal import Refusal
 from scenarios.run import checks, inputs, search, users, warming, workers
@@ -159,4 +159,4 @@ class Preparation:
         if self._master:
             waiting = workers.missing(self._options.expect_workers, self._load.ready_workers())
             if waiting is not None:
-                print(waiting, flush=True)
+                print(printable.line(waiting), flush=True)

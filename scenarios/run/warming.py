@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from contract import printable
 from contract.clock import Clock, share
 from contract.topology import Topology
 from scenarios.gateway.recorder import Recorder
@@ -51,5 +52,5 @@ def warm(
     requests = warm_up(user_context)
     preflight(requests, topology)
     for wrong in (*ended_early(requests, topology), *unhealthy(topology)):
-        print(f"NOT WELL: {wrong}", file=sys.stderr, flush=True)
+        print(printable.line(f"NOT WELL: {wrong}"), file=sys.stderr, flush=True)
     return Warmed(user_context, records)

@@ -20,7 +20,7 @@ import gevent
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 
-from contract import samplers
+from contract import printable, samplers
 from contract.records import GATEWAY, Lane
 from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal, no_such
 from contract.run import read_arrow, write_whole
@@ -119,7 +119,7 @@ class Ramp(Search):
                 answer = found
             else:
                 now.steps.append(self._held(found.rate, user_context, folder, guard))
-                print(f"\nramp {via}: {row(now.steps[-1]).strip()}", flush=True)
+                print(printable.lines(f"\nramp {via}: {row(now.steps[-1]).strip()}"), flush=True)
                 if (why := guard()) is not None:
                     before = [s.rate for s in now.steps[:-1] if miss(s, self.objective_ms) is None]
                     answer = Answer(Bound.UNKNOWN_BEYOND, max(before, default=None), why)

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from chaos.printable import cells, clean, narrowed, shortened
 from chaos.watch.error_text import error_text, kind
 from chaos.watch.lines import closing, plain, request_line, waiting_line
 from chaos.watch.objects import Objects
 from chaos.watch.screen import Screen, coloured, wrapped
+from contract.printable import cells, clean, narrowed, shortened
 from contract.redact import without
 from tests.chaos.watched import Replay, bad, request
 

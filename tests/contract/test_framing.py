@@ -70,20 +70,60 @@ def test_what_ended_does_not_end_again():
     assert (exchange.end, exchange.ended_at, exchange.error) == (End.COMPLETE, 1.0, None)
 
 
+PASSED = "more than 64 KiB without a header or a part of the body"
+
+
 @pytest.mark.parametrize(
-    "begins",
+    ("begins", "error"),
     [
-        b"HTTP/1.1 200 OK\r\n\r\n",  # a body without end
-        b"HTTP/1.1 200 OK\r\nx: ",  # a header without end
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;",  # a chunk's extension without end
+        (b"HTTP/1.1 200 OK\r\n\r\n", "more than 1 MiB"),  # a body without end
+        (b"HTTP/1.1 200 OK\r\nx: ", PASSED),  # a header without end
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;",
+            PASSED,
+        ),  # a chunk's extension without end
     ],
 )
-def test_a_response_without_end_is_given_up_before_it_fills_the_memory(begins, monkeypatch):
+def test_a_response_without_end_is_given_up_before_it_fills_the_memory(begins, error, monkeypatch):
     monkeypatch.setattr(framing, "LARGEST", 2**20)
     found = Framing(exchange := Exchange())
     found.feed(begins, 1.0)
     for _ in range(40):
         found.feed(b"x" * 65536, 2.0)
-    assert (exchange.end, exchange.error) == (End.UNPARSABLE, "more than 1 MiB")
+    assert (exchange.end, exchange.error) == (End.UNPARSABLE, error)
     assert (found.done, found.reusable) == (True, False)
     assert sum(len(piece) for _, piece in exchange.pieces) <= 2**20
+
+
+LIMITS = [
+    (b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n" * 20 + f"{OK}content-length: 2\r\n\r\nab".encode(), None),
+    (b"HTTP/1.1 100 Continue\r\n\r\n" * 21, "more than 20 interim responses"),
+    (OK.encode() + b"x: y\r\n" * 199 + b"content-length: 2\r\n\r\nab", None),
+    (OK.encode() + b"x: y\r\n" * 202, "more than 200 headers"),
+    (OK.encode() + b"x: " + b"y" * 60_000 + b"\r\ncontent-length: 2\r\n\r\nab", None),
+    (OK.encode() + b"x: " + b"y" * 66_000 + b"\r\na: b\r\nc: d\r\n", "headers of more than 64 KiB"),
+    (OK.encode() + b"transfer-encoding: chunked\r\n\r\n0\r\n" + b"x: y\r\n" * 202, "more than 200 headers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "error"), LIMITS, ids=map(str, range(len(LIMITS))))
+@pytest.mark.parametrize("step", [1, 1000, 10**6])
+def test_a_response_beyond_a_limit_ends_with_a_sentence_however_it_is_cut(data, error, step):
+    exchange, found = received(*[(1.0, data[i : i + step]) for i in range(0, len(data), step)])
+    assert exchange.end is (End.UNPARSABLE if error else End.COMPLETE)
+    assert exchange.error in ((error, PASSED) if error else (None,))
+    assert found.reusable is (error is None)
+
+
+def test_a_body_is_kept_in_as_many_pieces_as_there_were_reads():
+    """A chunk of one byte costs no piece of its own: each would take a hundred times its size."""
+    exchange, _ = received(
+        (1.0, head("200 OK", "transfer-encoding: chunked")), (2.0, chunked(*[b"x"] * 5000))
+    )
+    assert exchange.pieces == [(2.0, b"x" * 5000)]
+
+
+def test_a_body_in_too_many_reads_ends(monkeypatch):
+    monkeypatch.setattr(framing, "MOST_PIECES", 10)
+    exchange, _ = received((1.0, OK.encode() + b"\r\n"), *[(2.0, b"x")] * 20)
+    assert (exchange.end, exchange.error) == (End.UNPARSABLE, "a body in more than 10 pieces")

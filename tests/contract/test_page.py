@@ -168,3 +168,28 @@ def test_every_caller_follows_no_redirect_and_is_bounded_in_time_and_size(caller
     with Server(script) as server:
         good = CALLERS[caller](server.url, None)
     assert (good, len(server.requests)) == (False, 1)
+
+
+class _Dripping:
+    """A socket on which one more byte has always come already."""
+
+    def __init__(self) -> None:
+        self._first = [head("200 OK", "content-length: 99999999")]
+
+    def recv(self, most: int) -> bytes:
+        return self._first.pop() if self._first else b"x"
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+
+    def sendall(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_deadline_holds_while_bytes_keep_coming(monkeypatch):
+    monkeypatch.setattr(page, "_connected", lambda *_: _Dripping())
+    found = page.get("http://127.0.0.1:1", 0.05)
+    assert (found.end, found.error) == (End.SILENT, "no whole page in 0.05 s")

@@ -7,11 +7,22 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
-# A step: a number of seconds to wait, an event to wait for, bytes to send, or one of
+# A step: a number of seconds to wait, an event to wait for, bytes to send, once or without an end, or one of
 CLOSE, RST, HANG = "close", "rst", "hang"
-Step = float | threading.Event | bytes | str
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Bytes that are sent again and again, until the client leaves or the server ends."""
+
+    part: bytes
+    pause_s: float = 0.0
+
+
+Step = float | threading.Event | bytes | str | Endless
 
 
 class Server:
@@ -74,6 +85,9 @@ class Server:
     def _run_step(self, connection: socket.socket, step: Step) -> bool:
         if isinstance(step, bytes):
             connection.sendall(step)
+        elif isinstance(step, Endless):
+            while not self._over.wait(step.pause_s):
+                connection.sendall(step.part)
         elif step == HANG:
             self._over.wait()
         elif isinstance(step, threading.Event):

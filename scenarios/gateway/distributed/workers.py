@@ -12,6 +12,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_MISSING
 
+from contract import printable
 from contract.clock import Clock, boot
 from contract.records import Offset, Worker, WorkerEnd
 from contract.refusal import Refusal
@@ -207,7 +208,10 @@ class Workers:
         heard_at, reported_at = slot.info.heard_at, slot.info.reported_at
         last = f"last heard {self._ago(heard_at)}"
         last += f", its last records {self._ago(reported_at)}" if reported_at else ", and none of its records"
-        print(f"\n{_name(slot.info)} is lost: {last}; its requests since then are missing", flush=True)
+        print(
+            printable.lines(f"\n{_name(slot.info)} is lost: {last}; its requests since then are missing"),
+            flush=True,
+        )
 
     def _ago(self, at: float | None) -> str:
         return "never" if at is None else f"{self._clock.now() - at:.1f} s ago"
@@ -218,7 +222,7 @@ class Workers:
             slot.info.heard_at = self._clock.now()
             if slot.info.end == WorkerEnd.LOST and self._gathering is not None:
                 slot.info.end = None  # it was only unresponsive; its stored records arrive now
-                print(f"\n{_name(slot.info)} is back", flush=True)
+                print(printable.lines(f"\n{_name(slot.info)} is back"), flush=True)
         return slot
 
     # --- messages to workers
@@ -274,12 +278,12 @@ class Workers:
             self._gathering.keep({"requests": data["warm"], "samples": {}})
             self._runner.send_message(PING, {"sent_at": self._clock.now()}, msg.node_id)
             self._send_start(msg.node_id)
-            print(f"\n{_name(info)} joined the run", flush=True)
+            print(printable.lines(f"\n{_name(info)} joined the run"), flush=True)
 
     def _refuse(self, client_id: str, why: str) -> None:
         self._refusal = self._refusal or why
         if self._gathering is not None:  # too late to refuse the run: refuse only the worker
-            print(f"\n{why}; sent it a quit message", flush=True)
+            print(printable.lines(f"\n{why}; sent it a quit message"), flush=True)
             self._runner.send_message("quit", None, client_id)
 
     def _tally(self, msg: Any, **_: Any) -> None:
@@ -305,7 +309,9 @@ class Workers:
         self._keep(slot, msg.data)
         slot.info.end = WorkerEnd.STOPPED if self._leaving else WorkerEnd.LEFT
         if not self._leaving:
-            print(f"\n{_name(slot.info)} has left; all its records were received", flush=True)
+            print(
+                printable.lines(f"\n{_name(slot.info)} has left; all its records were received"), flush=True
+            )
 
     def _keep(self, slot: _WorkerSlot, parcel: dict[str, Any]) -> None:
         if self._gathering is None:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from contract.spreadsheet import line_cell
 from scenarios.gateway.ramp.knee import Answer, Bound, RateStep, miss
 
 
@@ -66,7 +67,7 @@ def table(rows: Sequence[Capacity]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(Capacity.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows({name: line_cell(value) for name, value in asdict(row).items()} for row in rows)
     return out.getvalue()
 
 

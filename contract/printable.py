@@ -1,14 +1,30 @@
-"""Makes text from a server safe for a terminal: no control characters, and no wider than the given room."""
+"""Makes foreign text safe for a terminal, a log and a text file: no control characters, no invented lines, no endless lines.
+
+Foreign is what a server, a cluster, a file's name or another's run folder says. Removed are C0 and C1 controls, DEL, the controls
+of writing direction, and all else that cannot be printed; an escape sequence without its escape character has no effect.
+"""
 
 import unicodedata
 from itertools import accumulate
 
 LONGEST = 2000  # characters that are read
+LONGEST_LINE = 4000  # characters of a line that holds foreign text
+
+
+def line(text: object) -> str:
+    """One line: a space for each white space, so that no line is invented; the rest as it is."""
+    words = str(text)
+    kept = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in words[:LONGEST_LINE])
+    return kept + "…" if len(words) > LONGEST_LINE else kept
+
+
+def lines(text: object) -> str:
+    """A text of our own of several lines, in which foreign words may be: each line as `line` makes it."""
+    return "\n".join(map(line, str(text).split("\n")))
 
 
 def clean(text: str) -> str:
-    """One line: a space for each run of white space; characters that cannot be printed are removed (an escape sequence without
-    its escape character has no effect)."""
+    """One line: a space for each run of white space; characters that cannot be printed are removed."""
     kept = [c if c.isprintable() else " " if c.isspace() else "" for c in text[:LONGEST]]
     return " ".join("".join(kept).split())
 
