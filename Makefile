@@ -42,7 +42,7 @@ soak: .venv/installed $(GATEWAY) $(ENGINES) ## start the stack, run load, faults
 	@exec $(LOCUST) --headless --leash --only-summary --users $(USERS) --spawn-rate $(USERS)
 
 ui: .venv/installed $(GATEWAY) $(ENGINES) ## the same from Locust's web UI, on http://127.0.0.1:8089
-	@exec $(LOCUST) --leash --web-host 127.0.0.1 --users $(USERS) --spawn-rate $(USERS)
+	@exec $(LOCUST) --leash --users $(USERS) --spawn-rate $(USERS)
 
 ramp: SHAPE := ramp
 ramp: .venv/installed $(GATEWAY) $(ENGINES) ## find the highest rate of arrivals within the objective, through the gateway, to VIA, or to VIA=each in turn; no faults

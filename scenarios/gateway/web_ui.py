@@ -16,10 +16,14 @@ from locust.util.timespan import parse_timespan
 from werkzeug.datastructures import ImmutableMultiDict
 
 from contract.refusal import Refusal
+from scenarios.gateway.web_access import Access, Guarded
 
 BANNER = Path(__file__).with_name("banner.html").read_bytes()
 """Shows the notice of `/stats/requests`, which Locust's page does not display."""
+FORM_MOST = 1024 * 1024  # bytes
 USERS, SPAWN_RATE, HOST, RUN_TIME, PROFILE = "user_count", "spawn_rate", "host", "run_time", "profile"
+_NUMBERS = (USERS, SPAWN_RATE)
+_NAME_MOST = 80
 
 
 class Runs(Protocol):
@@ -56,13 +60,17 @@ class Page:
     def __init__(self, environment: Environment, runs: Runs) -> None:
         self._environment, self._runs, self._web_ui = environment, runs, environment.web_ui
         self._shown = set(ui_extra_args_dict())
-        views = self._web_ui.app.view_functions
+        app, options = self._web_ui.app, environment.parsed_options
+        app.wsgi_app = Guarded(app.wsgi_app, Access(self._web_ui.host, options.web_origin))
+        app.config["MAX_CONTENT_LENGTH"] = FORM_MOST
+        views = app.view_functions
         self._swarm, self._update = views["locust.swarm"], self._web_ui.update_template_args
         views["locust.swarm"] = self._web_ui.auth_required_if_enabled(self._post)
+        views["locust.update_user"] = _refuse_user
         self._web_ui.update_template_args = self._update_template_args
-        self._web_ui.app.after_request(self._complete)
+        app.after_request(self._complete)
         # Fields in the order of their declaration.
-        self._web_ui.app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
+        app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
 
     def _update_template_args(self) -> None:
         self._update()
@@ -132,7 +140,10 @@ class Page:
     def _chosen(self) -> dict[str, Any]:
         """The options in the posted form, by name. Raises Refusal for a field that would have no effect."""
         options, found = vars(self._environment.parsed_options), {}
-        for name, text in request.form.items():
+        for name, texts in request.form.lists():
+            text = texts[0]
+            if len(texts) > 1:
+                raise Refusal(f"{name[:_NAME_MOST]!r}: is given {len(texts)} times; give it once")
             if name in self._shown:
                 found[name] = typed(name, text, options[name])
             elif name == HOST:
@@ -145,9 +156,17 @@ class Page:
                     raise Refusal("profile: is not used; leave it empty")
             elif name == RUN_TIME:
                 _span(text)
-            elif name not in (USERS, SPAWN_RATE) and text != str(options.get(name)):
+            elif name in options and name not in _NUMBERS:
                 raise Refusal(f"{option(name)}: is set on the command line and cannot be changed here")
+            elif name not in _NUMBERS:
+                raise Refusal(f"{name[:_NAME_MOST]!r}: is not a field of the form; remove it")
         return found
+
+
+def _refuse_user() -> Any:
+    """POST /user: Locust's class picker, which changes user classes in place, is not used."""
+    why = "refused: user classes cannot be changed here; choose scenarios in the form\n"
+    return Response(why, status=403, mimetype="text/plain")
 
 
 def option(name: str) -> str:
