@@ -42,7 +42,8 @@ class Runs(Protocol):
         edit is possible now."""
 
     def check_start(self, options: argparse.Namespace, users: int) -> int:
-        """Read and check all inputs. Returns the initial number of users. Raises Refusal."""
+        """Read and check all inputs. Returns the initial number of users. Raises Refusal, also while another run is opened,
+        open or closed."""
 
     def check_edit(self) -> None:
         """Raises Refusal if a shape sets the number of users."""
@@ -88,37 +89,37 @@ class Page:
     def _post(self) -> Any:
         """POST /swarm: Start in the form, and Update in the edit dialog."""
         try:
-            return self._edit() if self._runs.is_on() else self._start()
+            # The whole form is read first: while its bytes are awaited, other requests are processed.
+            chosen = self._chosen()
+            return self._edit(chosen) if self._runs.is_on() else self._start(chosen)
         except Refusal as e:
             # The edit dialog closes whatever the answer is, so the page shows the refusal as a notice.
             if self._runs.state() in (STATE_SPAWNING, STATE_RUNNING):
                 self._runs.notice = str(e)
             return jsonify({"success": False, "message": str(e), "host": self._environment.host})
 
-    def _start(self) -> Any:
+    def _start(self, chosen: dict[str, Any]) -> Any:
         options = self._environment.parsed_options
-        chosen = self._chosen()
+        users = whole(request.form.get(USERS, ""), "users")
         self._runs.notice = None
-        try:
-            users = whole(request.form.get(USERS, ""), "users")
-            begin_with = self._runs.check_start(argparse.Namespace(**vars(options) | chosen), users)
-        except BaseException:
-            self._runs.drop_start()
-            raise
-        before = dict(vars(options))
+        begin_with = self._runs.check_start(argparse.Namespace(**vars(options) | chosen), users)
+        before, taken = dict(vars(options)), False
         vars(options).update(chosen | {"run_time": None})
         plain = {SPAWN_RATE, RUN_TIME} & set(request.form)
-        answer = self._locusts({USERS: str(begin_with)} | {name: request.form[name] for name in plain})
-        if answer.get_json()["success"]:
+        try:
+            answer = self._locusts({USERS: str(begin_with)} | {name: request.form[name] for name in plain})
+            taken = answer.get_json()["success"]
+        finally:
+            if not taken:
+                vars(options).update(before)
+                self._runs.drop_start()
+        if taken:
             self._runs.take_start()
-        else:
-            vars(options).update(before)
-            self._runs.drop_start()
         return answer
 
-    def _edit(self) -> Any:
+    def _edit(self, chosen: dict[str, Any]) -> Any:
         options = vars(self._environment.parsed_options)
-        for name, value in self._chosen().items():
+        for name, value in chosen.items():
             if value != options[name]:
                 raise Refusal(f"{option(name)}: cannot be changed during a run; stop it and start another")
         if request.form.get(RUN_TIME):

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -101,6 +102,7 @@ class RunLifecycle:
         return self._preparation.users()
 
     def check_start(self, options: argparse.Namespace, users: int) -> int:
+        page_state.refuse_second_run(self._moment())
         return self._preparation.check_start(options, users)
 
     def check_edit(self) -> None:
@@ -116,6 +118,12 @@ class RunLifecycle:
 
     def start(self, **_: Any) -> None:
         """The load generator starts: open a run. Returns when users may start."""
+        try:
+            # Locust starts on a key of the terminal too.
+            page_state.refuse_second_run(replace(self._moment(), starting=self._preparation.checking))
+        except Refusal as e:
+            print(e, file=sys.stderr, flush=True)
+            raise gevent.GreenletExit from e
         before = self._load.state()
         # In a new greenlet: a stop kills Locust's own, and a half-open run could not be closed.
         self._opening = gevent.spawn(self._open)

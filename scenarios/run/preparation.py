@@ -58,6 +58,7 @@ class Preparation:
         self._inputs: Inputs | None = None  # of the next start
         self._checked: Inputs | None = None  # None: the next start reads and checks them again
         self._warmed: Warmed | None = None
+        self.checking = False  # a start is being checked
         self.starting = False  # a start is being checked, or is checked and not started by Locust yet
 
     def first(self, stack_ended: Callable[[], None]) -> None:
@@ -107,13 +108,20 @@ class Preparation:
         return self._shape.users if self._shape is not None else self._options.num_users or 1
 
     def check_start(self, options: argparse.Namespace, count: int) -> int:
-        """Returns the initial number of users. Raises Refusal."""
-        self.starting = True
-        found = self._read(options)
-        checks.must_be_writable(Path(options.results))
-        self._check(found)
-        if self._master:
-            workers.await_return(self._load.workers, self._options.expect_workers)
+        """Returns the initial number of users. Raises Refusal; the start is dropped then."""
+        assert not self.starting, "one start at a time"
+        self.checking = self.starting = True
+        try:
+            found = self._read(options)
+            checks.must_be_writable(Path(options.results))
+            self._check(found)
+            if self._master:
+                workers.await_return(self._load.workers, self._options.expect_workers)
+        except BaseException:
+            self.drop_start()
+            raise
+        finally:
+            self.checking = False
         self._checked = found
         return users.first(self._shape, count)
 

@@ -1,8 +1,10 @@
 """Locust's web UI: Start opens a run with its faults, the page follows it to its end, and every field takes effect."""
 
+import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
 import pytest
@@ -224,6 +226,42 @@ def test_a_stop_while_the_run_is_being_opened_ends_it(stack, tmp_path, more):
         assert manifest["reason"] == "signal: stopped before the end of the timeline"
         assert manifest["arguments"]["run_time"] == 50
         assert len(ui.runs()) == 1
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 0.3])
+@pytest.mark.parametrize("more", [(), pytest.param(("--processes", "1"), marks=pytest.mark.verify)], ids=str)
+def test_of_several_starts_at_once_one_opens_a_run_and_the_others_are_refused(
+    of_no_cluster, tmp_path, more, apart_s
+):
+    """Each body comes after its head: all of them are in progress before one is read."""
+    with on_no_cluster(tmp_path, *more) if more else nullcontext(of_no_cluster) as ui:
+        before = len(ui.runs())
+        until(lambda: not more or ui.stats()["worker_count"] == 1, "the worker is here")
+        answers = starts(ui, 4, apart_s)
+        until(lambda: ui.stats()["state"] in ("ready", "stopped"), "it is over")
+        assert [a["success"] for a in answers].count(True) == 1, answers
+        refused = {a["message"] for a in answers if not a["success"]}
+        assert refused == {"a run is being opened; wait until it is running"}
+        assert len(ui.runs()) == before + 1
+
+
+def starts(ui, count, apart_s):
+    """The answers to so many POSTs of Start, whose bodies are sent at once or one after the other."""
+    body = b"user_count=6&spawn_rate=6"
+    head = (
+        f"POST /swarm HTTP/1.1\r\nHost: {ui.url[7:]}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode()
+    host, _, port = ui.url[7:].partition(":")
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_connection((host, int(port)), 60)) for _ in range(count)]
+        for each in sockets:
+            each.sendall(head)
+        ui.stats()  # answered after the heads were read
+        for each in sockets:
+            each.sendall(body)
+            time.sleep(apart_s)
+        return [json.loads(each.makefile("rb").read().partition(b"\r\n\r\n")[2]) for each in sockets]
 
 
 @pytest.mark.verify

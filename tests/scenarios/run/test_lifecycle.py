@@ -191,6 +191,56 @@ def test_a_start_from_the_page_is_checked_once(life):
     assert found.life.state() == "stopped"
 
 
+def test_a_start_is_refused_while_another_is_checked_opened_open_or_closed(life, monkeypatch, capsys):
+    found = life(Process(), headless=False)  # chaos is not ready yet
+    found.life.prepare()
+    checking, go_on = gevent.event.Event(), gevent.event.Event()
+    monkeypatch.setattr(checks, "must_pass", lambda *_: checking.set() or go_on.wait())
+
+    def refused(why):
+        with pytest.raises(Refusal, match=why):
+            found.life.check_start(found.options, 9)
+        found.load.runner, before = "stopped", found.load.runner  # as after a key on Locust's terminal
+        with pytest.raises(gevent.GreenletExit):
+            found.life.start()
+        found.load.runner = before
+
+    check = gevent.spawn(found.life.check_start, found.options, 9)
+    checking.wait()
+    refused("a run is being opened")
+    go_on.set()
+    assert check.get() == 9
+    found.life.take_start()
+    start = gevent.spawn(found.life.start)
+    until(lambda: "chaos" in found.steps)
+    refused("a run is being opened")
+    found.process.put(READY)
+    start.get()
+    with pytest.raises(Refusal, match="a run is open; stop it before you start another"):
+        found.life.check_start(found.options, 9)
+    reporting, go_on = gevent.event.Event(), gevent.event.Event()
+    monkeypatch.setattr(
+        found.life, "_report", lambda _: (reporting.set(), go_on.wait(), Verdict("PASS", EXIT_PASS))[2]
+    )
+    stop = gevent.spawn(found.life._stop, quit=False)
+    reporting.wait()
+    refused("the last run is being closed")
+    go_on.set()
+    stop.get()
+    assert found.steps.count("chaos") == 1
+    assert len(list(found.results.glob("2*"))) == 1
+    assert found.life.check_start(found.options, 9) == 9
+
+
+def test_a_start_that_fails_its_check_is_dropped(life, monkeypatch):
+    found = life(Process(READY), headless=False)
+    found.life.prepare()
+    monkeypatch.setattr(checks, "must_pass", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        found.life.check_start(found.options, 9)
+    assert (found.life.state(), found.life.is_on()) == ("ready", False)
+
+
 def test_a_page_s_run_prints_its_verdict_when_it_is_closed(life, capsys):
     found = life(Process(READY), headless=False)
     found.open()
