@@ -2,6 +2,7 @@
 
 import csv
 import ctypes
+import logging
 import os
 import signal
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from scenarios.gateway.distributed.workers import Workers
 from scenarios.gateway.load_shape import LoadShape, Search
 from scenarios.gateway.open_loop import Idle, open_loop
 from scenarios.gateway.user_context import UserContext
+from scenarios.gateway.web_access import is_loopback
 from scenarios.gateway.web_ui import Page
 from scenarios.run.inputs import Inputs, Scenarios
 from scenarios.run.lifecycle import RunLifecycle
@@ -32,6 +34,8 @@ PR_SET_PDEATHSIG = 1
 # After its users have stopped, a worker waits for the stop timeout plus this time before it is ready for another run. The
 # master has all its records by then, so the wait is set to a negative value: the worker is ready for the next start.
 WAIT_AFTER_STOP, MAX_STOP_TIMEOUT_S = "LOCUST_WORKER_ADDITIONAL_WAIT_BEFORE_READY_AFTER_STOP", 86400
+
+logger = logging.getLogger(__name__)
 
 
 def before_start() -> None:
@@ -55,6 +59,7 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
         os.environ[WAIT_AFTER_STOP] = str(-MAX_STOP_TIMEOUT_S)
         LoadWorker(environment, scenarios)
         return
+    _warn_of_listening(environment)
     shape = _take_shape(environment)
     lifecycle = RunLifecycle(
         options, LocustLoad(environment), scenarios, report, shape, shape if isinstance(shape, Search) else None,
@@ -72,6 +77,21 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
     events.test_stop.add_listener(lifecycle.stopped)
     events.quitting.add_listener(lifecycle.quitting)
     events.quit.add_listener(lifecycle.print_verdict)
+
+
+def _warn_of_listening(environment: Environment) -> None:
+    options, web_ui = environment.parsed_options, environment.web_ui
+    if isinstance(environment.runner, MasterRunner) and not is_loopback(options.master_bind_host):
+        logger.warning(
+            "The master listens on %s. Locust's protocol has neither encryption nor authentication: every client that reaches "
+            "the port can read the topology, send records and end the run.",
+            options.master_bind_host,
+        )
+    if web_ui is not None and not is_loopback(web_ui.host) and not options.web_login:
+        logger.warning(
+            "The web UI listens on %s. It has no login: every client that reaches the port can start and stop runs.",
+            web_ui.host or "all addresses",
+        )
 
 
 def _take_shape(environment: Environment) -> LoadShape | None:
