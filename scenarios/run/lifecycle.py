@@ -12,12 +12,12 @@ import gevent
 from contract.counters import BEFORE
 from contract.leash import Leashed
 from contract.messages import BadMessage
-from contract.refusal import EXIT_BAD_INPUT, EXIT_UNKNOWN, Refusal
+from contract.refusal import EXIT_INTERNAL_ERROR, EXIT_UNKNOWN, Refusal
 from contract.run import ABORTED, Run
 from scenarios.gateway import counters
 from scenarios.gateway.distributed.gathering import Gathering
 from scenarios.gateway.recording import Recording
-from scenarios.run import closing, display, faults, opening, page_state, search, users, workers
+from scenarios.run import closing, display, faults, opening, page_state, search, users, verdict, workers
 from scenarios.run.context import RunContext
 from scenarios.run.ending import why_cut_short
 from scenarios.run.experiment import Experiment
@@ -66,6 +66,7 @@ class RunLifecycle:
         self._context: RunContext | None = None
         self._closing: gevent.Greenlet | None = None
         self._broken: str | None = None  # why the load generator cannot continue
+        self._internal_error = False  # it is an error of its own
         self._verdict: str | None = None  # not printed yet
         self.notice: str | None = None
 
@@ -73,6 +74,8 @@ class RunLifecycle:
 
     def prepare(self) -> None:
         """Raises Refusal."""
+        if self._options.headless:
+            self._load.exit_with(EXIT_UNKNOWN)  # until a run has its verdict
         self._preparation.first(partial(self._break_off, "error: the embedded stack has ended"))
 
     def refuse(self, why: Refusal) -> NoReturn:
@@ -81,7 +84,7 @@ class RunLifecycle:
             self._workers.quit_all()
         self._preparation.take_down()
         print(why, file=sys.stderr, flush=True)
-        raise SystemExit(EXIT_BAD_INPUT)
+        raise SystemExit(why.exit_code)
 
     # --- the web UI: `scenarios.gateway.web_ui.Runs`
 
@@ -132,8 +135,8 @@ class RunLifecycle:
         try:
             refusal = self._opening.get()
         except Exception as e:  # our bug; gevent has printed the traceback
-            self._load.exit_with(EXIT_UNKNOWN)
-            self._break_off(f"error: {type(e).__name__}: {e}")
+            self._load.exit_with(EXIT_INTERNAL_ERROR)
+            self._break_off_by_error(f"error: {type(e).__name__}: {e}")
             raise gevent.GreenletExit from e
         if refusal is None:
             return
@@ -144,7 +147,7 @@ class RunLifecycle:
         print(refusal, file=sys.stderr, flush=True)
         self._load.withdraw_start(before)
         if self._options.autostart:
-            self._load.exit_with(EXIT_BAD_INPUT)
+            self._load.exit_with(refusal.exit_code)
             gevent.spawn(self._autoquit)
         raise gevent.GreenletExit  # Locust starts no users, and logs no error
 
@@ -167,7 +170,7 @@ class RunLifecycle:
             load_workers.set_up(user_context, clock, needs)
         known = load_workers.of_run if load_workers is not None else ()
         run = opening.open_folder(options, prepared, self._shape, self._search, known)
-        self._broken = None
+        self._broken, self._internal_error = None, False
         try:
             recording = opening.record(
                 run.path, prepared.warmed, load_workers, self._load.users, self._cannot_record
@@ -210,7 +213,7 @@ class RunLifecycle:
             lambda: search.too_many_cloud_answers(
                 faults.cloud_answers(tally.snapshot(), stack.topology), found.timeline.max_cloud_answers
             ),
-            ended=partial(self._stop, quit=True), failed=self._break_off,
+            ended=partial(self._stop, quit=True), failed=self._break_off_by_error,
         )  # fmt: skip
 
     def _begin_following(self, context: RunContext, found: Inputs) -> None:
@@ -255,7 +258,7 @@ class RunLifecycle:
 
     def _close(self, context: RunContext) -> None:
         stack = self._preparation.stack
-        self._load.exit_with(EXIT_UNKNOWN)  # until there is a report
+        self._load.exit_with(EXIT_INTERNAL_ERROR)  # unless this returns
         experiment, run = context.experiment, context.run
         code = experiment.over.get()
         for greenlet in context.greenlets:
@@ -268,12 +271,16 @@ class RunLifecycle:
         closing.close_folder(context, why, ended)
         closing.copy_evidence(run.path, stack.path.parent / "ledger", self._load.write_statistics)
         made = self._report(run.path)
-        run.reported(made.exit_code)
-        self._keep_verdict(experiment.conclude(made, run.path))
+        if made.exit_code == EXIT_INTERNAL_ERROR:
+            self.notice = made.text
+        else:
+            run.reported(made.exit_code)
+            made = experiment.conclude(made, run.path)
+        self._keep_verdict(Verdict(made.text, verdict.exit_code(made.exit_code, code, self._internal_error)))
 
-    def _keep_verdict(self, verdict: Verdict) -> None:
-        self._load.exit_with(verdict.exit_code)
-        self._verdict = verdict.text
+    def _keep_verdict(self, found: Verdict) -> None:
+        self._load.exit_with(found.exit_code)
+        self._verdict = found.text
         if not self._options.headless:
             self.print_verdict()
 
@@ -308,6 +315,10 @@ class RunLifecycle:
     def _cannot_record(self, why: str) -> None:
         """Stop a run that cannot be recorded: Locust only logs exceptions of listeners."""
         self._break_off(f"error: {why}")
+
+    def _break_off_by_error(self, reason: str) -> None:
+        self._internal_error = True
+        self._break_off(reason)
 
     def _break_off(self, reason: str) -> None:
         if self._broken is None:

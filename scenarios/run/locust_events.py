@@ -6,18 +6,19 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from locust import User, runners
+from locust import User, log, runners
 from locust.argument_parser import default_args_dict
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 from contract.clock import Clock
-from contract.refusal import Refusal
+from contract.refusal import EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED, Refusal
 from scenarios.gateway import stack_key
 from scenarios.gateway.distributed.worker import LoadWorker
 from scenarios.gateway.distributed.workers import Workers
@@ -75,8 +76,17 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
     events.test_start.add_listener(lifecycle.start)
     events.test_stopping.add_listener(lifecycle.stopping)
     events.test_stop.add_listener(lifecycle.stopped)
-    events.quitting.add_listener(lifecycle.quitting)
+    events.quitting.add_listener(partial(_quit, lifecycle))
     events.quit.add_listener(lifecycle.print_verdict)
+
+
+def _quit(lifecycle: RunLifecycle, environment: Environment, **_: Any) -> None:
+    """Locust only logs an exception of a listener or of its own greenlets, and the exit code would be the verdict's."""
+    try:
+        lifecycle.quitting()
+    finally:
+        if log.unhandled_greenlet_exception and environment.process_exit_code != EXIT_NOT_RESTORED:
+            environment.process_exit_code = EXIT_INTERNAL_ERROR
 
 
 def _warn_of_listening(environment: Environment) -> None:

@@ -6,7 +6,15 @@ import gevent
 import pytest
 
 from contract.messages import Counts, End, Ready, Refused, Status
-from contract.refusal import EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
+from contract.refusal import (
+    EXIT_ABORTED,
+    EXIT_BAD_INPUT,
+    EXIT_INTERNAL_ERROR,
+    EXIT_NOT_RESTORED,
+    EXIT_PASS,
+    EXIT_UNKNOWN,
+    Refusal,
+)
 from contract.run import read_manifest
 from scenarios.gateway import counters
 from scenarios.gateway.recorder import Recorder
@@ -255,7 +263,60 @@ def test_our_own_error_while_a_run_is_opened_is_not_passed(life, monkeypatch):
     with pytest.raises(gevent.GreenletExit):
         found.life.start()
     until(lambda: "quit" in found.load.calls)
+    assert found.load.exit_code == EXIT_INTERNAL_ERROR
+
+
+def test_a_headless_run_that_is_stopped_before_it_is_open_has_no_evidence(life):
+    found = life(Process(READY))
+    found.life.prepare()
+    found.life.quitting()
     assert found.load.exit_code == EXIT_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("chaos", "report", "code"),
+    [
+        (EXIT_INTERNAL_ERROR, EXIT_UNKNOWN, EXIT_INTERNAL_ERROR),
+        (EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED, EXIT_NOT_RESTORED),
+        (EXIT_NOT_RESTORED, EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED),
+        (EXIT_PASS, EXIT_INTERNAL_ERROR, EXIT_INTERNAL_ERROR),
+        (-9, EXIT_UNKNOWN, EXIT_UNKNOWN),
+    ],
+)
+def test_the_exit_code_of_a_run_whose_children_met_an_error_of_their_own(
+    life, monkeypatch, chaos, report, code
+):
+    found = life(Process(READY))
+    monkeypatch.setattr(found.life, "_report", lambda _: Verdict("words", report))
+    found.open()
+    found.process.put(End(None, []))
+    found.process.end(chaos)
+    until(lambda: "quit" in found.load.calls)
+    assert found.load.exit_code == code
+    assert found.manifest().get("verdict_exit_code") == (None if report == EXIT_INTERNAL_ERROR else report)
+    if chaos == EXIT_INTERNAL_ERROR:
+        assert found.manifest()["reason"] == "error: chaos ended by an error of its own (exit code 70)"
+    assert ("restore" in found.steps) == (chaos in (EXIT_INTERNAL_ERROR, -9))
+
+
+def test_our_own_error_while_a_run_is_closed_has_its_own_exit_code(life, monkeypatch):
+    found = life(Process(READY))
+    monkeypatch.setattr(closing, "close_folder", lambda *_: 1 / 0)
+    found.open()
+    found.process.put(End(None, []))
+    found.process.end(EXIT_PASS)
+    until(lambda: "quit" in found.load.calls)
+    assert found.load.exit_code == EXIT_INTERNAL_ERROR
+
+
+def test_a_headless_run_whose_chaos_met_an_error_of_its_own_at_its_start_exits_with_70(life, capsys):
+    found = life(Process())
+    found.life.prepare()
+    found.process.end(EXIT_INTERNAL_ERROR)
+    with pytest.raises(SystemExit) as left:
+        found.life.start()
+    assert left.value.code == EXIT_INTERNAL_ERROR
+    assert "chaos ended by an error of its own (exit code 70) before it started" in capsys.readouterr().err
 
 
 def test_the_counts_for_the_guards_are_sent_with_each_status(life):
