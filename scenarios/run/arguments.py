@@ -33,10 +33,8 @@ RECORDED = (
 def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
     """Declare the options of a run and of the scenarios."""
     refuse_with_64(parser)
-    _listen_on_loopback(parser, "--web-host", "the web UI has no login")
-    _listen_on_loopback(
-        parser, "--master-bind-host", "Locust's protocol has neither encryption nor authentication"
-    )
+    # Locust's own default is all addresses. The web UI has no login, its protocol neither encryption nor authentication.
+    parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
     add = parser.add_argument
     default = [name for name, user in scenarios.items() if user.by_default]
     add(
@@ -108,13 +106,6 @@ def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
     add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
     for user in scenarios.values():
         _declare_own(parser, user)
-
-
-def _listen_on_loopback(parser: "LocustArgumentParser", option: str, why: str) -> None:
-    """Locust's own default is all addresses."""
-    action = parser._option_string_actions[option]
-    action.default = LOOPBACK
-    action.help = f"address to listen on (default {LOOPBACK}; * is all addresses); {why}"
 
 
 def _declare_own(parser: "LocustArgumentParser", user: type["GatewayUser"]) -> None:
