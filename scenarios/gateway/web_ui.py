@@ -45,6 +45,9 @@ class Runs(Protocol):
         """Read and check all inputs. Returns the initial number of users. Raises Refusal, also while another run is opened,
         open or closed."""
 
+    def cancel_check(self) -> None:
+        """The start that is being checked, if there is one, will be refused."""
+
     def check_edit(self) -> None:
         """Raises Refusal if a shape sets the number of users."""
 
@@ -67,6 +70,10 @@ class Page:
         views = app.view_functions
         self._swarm, self._update = views["locust.swarm"], self._web_ui.update_template_args
         views["locust.swarm"] = self._web_ui.auth_required_if_enabled(self._post)
+        self._stop, views["locust.stop"] = (
+            views["locust.stop"],
+            self._web_ui.auth_required_if_enabled(self._post_stop),
+        )
         views["locust.update_user"] = _refuse_user
         self._web_ui.update_template_args = self._update_template_args
         app.after_request(self._complete)
@@ -97,6 +104,11 @@ class Page:
             if self._runs.state() in (STATE_SPAWNING, STATE_RUNNING):
                 self._runs.notice = str(e)
             return jsonify({"success": False, "message": str(e), "host": self._environment.host})
+
+    def _post_stop(self) -> Any:
+        """POST /stop. Locust does not know of a start that is being checked, and would begin it later."""
+        self._runs.cancel_check()
+        return self._stop()
 
     def _start(self, chosen: dict[str, Any]) -> Any:
         options = self._environment.parsed_options

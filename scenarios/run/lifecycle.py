@@ -108,6 +108,9 @@ class RunLifecycle:
         page_state.refuse_second_run(self._moment())
         return self._preparation.check_start(options, users)
 
+    def cancel_check(self) -> None:
+        self._preparation.cancel_check()
+
     def check_edit(self) -> None:
         self._preparation.check_edit()
 

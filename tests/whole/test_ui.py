@@ -131,6 +131,10 @@ def test_a_refused_autostart_ends_with_64_where_autoquit_is_given(tmp_path, topo
         (("--host", "http://x"), "--host: 'http://x': the topology sets the gateway; remove the option"),
         (("--class-picker",), "--class-picker: choose scenarios with --scenarios"),
         (("--profile", "p"), "--profile: 'p': is not used; remove the option"),
+        (
+            ("--web-origin", "load.example.com"),
+            "'load.example.com' is not an origin; write it like https://load.example.com",
+        ),
     ],
 )
 def test_an_option_of_locusts_that_has_no_effect_on_a_run_is_refused(tmp_path, topology, option, words):
@@ -226,6 +230,23 @@ def test_a_stop_while_the_run_is_being_opened_ends_it(stack, tmp_path, more):
         assert manifest["reason"] == "signal: stopped before the end of the timeline"
         assert manifest["arguments"]["run_time"] == 50
         assert len(ui.runs()) == 1
+
+
+def test_a_stop_while_a_start_is_checked_ends_that_start(of_no_cluster):
+    ui = of_no_cluster
+    before = len(ui.runs())
+    with ThreadPoolExecutor() as pool:
+        for _ in range(5):  # the check may be over before the stop arrives
+            start = pool.submit(ui.swarm)
+            until(lambda: ui.stats()["state"] == "spawning", "the start is checked")
+            ui.post("/stop")
+            if not (answer := start.result())["success"]:
+                break
+            until(lambda: ui.stats()["state"] in ("ready", "stopped"), "it is over")
+            before = len(ui.runs())
+    assert answer["message"] == "the start was stopped before the run was opened"
+    assert ui.stats()["state"] in ("ready", "stopped")
+    assert len(ui.runs()) == before
 
 
 @pytest.mark.parametrize("apart_s", [0.0, 0.3])

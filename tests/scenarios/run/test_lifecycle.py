@@ -240,6 +240,22 @@ def test_a_start_is_refused_while_another_is_checked_opened_open_or_closed(life,
     assert found.life.check_start(found.options, 9) == 9
 
 
+def test_a_stop_while_a_start_is_checked_ends_that_start_and_no_later_one(life, monkeypatch):
+    found = life(Process(READY), headless=False)
+    found.life.prepare()
+    found.life.cancel_check()  # there is none
+    checking, go_on = gevent.event.Event(), gevent.event.Event()
+    monkeypatch.setattr(checks, "must_pass", lambda *_: checking.set() or go_on.wait())
+    check = gevent.spawn(found.life.check_start, found.options, 9)
+    checking.wait()
+    found.life.cancel_check()
+    go_on.set()
+    with pytest.raises(Refusal, match="the start was stopped before the run was opened"):
+        check.get()
+    assert (found.life.state(), found.life.is_on()) == ("ready", False)
+    assert found.life.check_start(found.options, 9) == 9
+
+
 def test_a_start_that_fails_its_check_is_dropped(life, monkeypatch):
     found = life(Process(READY), headless=False)
     found.life.prepare()
