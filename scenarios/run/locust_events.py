@@ -5,13 +5,14 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from locust import User, log, runners
+from locust import User, events, log, runners
 from locust.argument_parser import default_args_dict
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -29,6 +30,7 @@ from scenarios.gateway.web_access import is_loopback
 from scenarios.gateway.web_ui import Page
 from scenarios.run.inputs import Inputs, Scenarios
 from scenarios.run.lifecycle import RunLifecycle
+from scenarios.run.locust_exits import LocustSys
 from scenarios.run.verdict import Report
 
 PR_SET_PDEATHSIG = 1
@@ -46,6 +48,11 @@ def before_start() -> None:
     # Locust uses the wall clock for heartbeats between master and workers: a clock step of an hour would make every worker
     # quit.
     runners.time = SimpleNamespace(time=Clock().now)
+    exits = LocustSys(lambda: log.unhandled_greenlet_exception)
+    events.quit.add_listener(exits.quitting)
+    runners.sys = exits
+    if main := sys.modules.get("locust.main"):  # not there with locust as a library, in a test
+        setattr(main, "sys", exits)  # noqa: B010  it is not declared for a module
 
 
 def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None:
@@ -72,12 +79,12 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
         lifecycle.refuse(e)
     if environment.web_ui is not None:
         Page(environment, lifecycle)
-    events = environment.events
-    events.test_start.add_listener(lifecycle.start)
-    events.test_stopping.add_listener(lifecycle.stopping)
-    events.test_stop.add_listener(lifecycle.stopped)
-    events.quitting.add_listener(partial(_quit, lifecycle))
-    events.quit.add_listener(lifecycle.print_verdict)
+    fired = environment.events
+    fired.test_start.add_listener(lifecycle.start)
+    fired.test_stopping.add_listener(lifecycle.stopping)
+    fired.test_stop.add_listener(lifecycle.stopped)
+    fired.quitting.add_listener(partial(_quit, lifecycle))
+    fired.quit.add_listener(lifecycle.print_verdict)
 
 
 def _quit(lifecycle: RunLifecycle, environment: Environment, **_: Any) -> None:

@@ -113,3 +113,16 @@ def test_how_long_a_trace_lasts_is_printed_before_anything_is_touched(tmp_path):
     trace.write_text("0,20,5\nnan,20,5\n")
     out = refused(tmp_path, ROOT / "topologies/embedded.yaml", timeline.read_text(), *nowhere)
     assert f"--arrivals: {trace} line 2: 'nan' is not a finite time" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--master", "--expect-workers", "0"), "Invalid --expect-workers argument (0)"),
+        (("--autoquit", "1"), "--autoquit is only meaningful in combination with --autostart"),
+        (("--processes", "-2"), "Invalid --processes count -2"),
+        (("NoSuchUser",), "Unknown User(s): NoSuchUser"),
+    ],
+)
+def test_what_locust_itself_refuses_has_the_same_exit_code(tmp_path, topology, more, words):
+    assert words in refused(tmp_path, topology(1), SHORT, *more)

@@ -175,3 +175,13 @@ def test_an_error_of_a_workers_own_ends_the_run_with_70(small, tmp_path):
     assert done.returncode == 70, done.stdout
     assert "worker-0" in done.stdout
     assert "RuntimeError: a bug" in done.stdout
+
+
+@pytest.mark.verify
+def test_a_failed_expectation_keeps_its_exit_code(small, tmp_path):
+    code = "def report(folder): return Verdict('a fail', EXIT_FAIL)\n"
+    done = sabotage.run(
+        sabotage.environment(tmp_path, ["locust"], "scenarios.run.verdict", code), *arguments(small)
+    )
+    assert done.returncode == 1, done.stdout
+    assert "a fail" in done.stdout
