@@ -1,6 +1,7 @@
 """Checks before the run changes anything: refuses now what chaos or the analysis would refuse later."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -53,4 +54,15 @@ def must_be_writable(results: Path) -> None:
     except OSError as e:
         raise Refusal(
             f"{results}: cannot be written to: {e.strerror}; make it writable or give --results"
+        ) from None
+
+
+def must_be_free(host: str, port: int, options: str) -> None:
+    """Raises Refusal if nothing can listen on this address; `options`: those that set it. An empty host is all addresses."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as e:
+        where = f"{host or 'all addresses'}, port {port}"
+        raise Refusal(
+            f"{options}: cannot listen on {where}: {e.strerror}; give another address or port"
         ) from None

@@ -15,11 +15,13 @@ from typing import Any
 from locust import User, events, log, runners
 from locust.argument_parser import default_args_dict
 from locust.env import Environment
+from locust.exception import RPCError
+from locust.rpc import zmqrpc
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 from contract.clock import Clock
-from contract.refusal import EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED, Refusal
+from contract.refusal import EXIT_BAD_INPUT, EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED, Refusal
 from scenarios.gateway import stack_key
 from scenarios.gateway.distributed.worker import LoadWorker
 from scenarios.gateway.distributed.workers import Workers
@@ -28,6 +30,7 @@ from scenarios.gateway.open_loop import Idle, open_loop
 from scenarios.gateway.user_context import UserContext
 from scenarios.gateway.web_access import is_loopback
 from scenarios.gateway.web_ui import Page
+from scenarios.run import checks
 from scenarios.run.inputs import Inputs, Scenarios
 from scenarios.run.lifecycle import RunLifecycle
 from scenarios.run.locust_exits import LocustSys
@@ -48,6 +51,7 @@ def before_start() -> None:
     # Locust uses the wall clock for heartbeats between master and workers: a clock step of an hour would make every worker
     # quit.
     runners.time = SimpleNamespace(time=Clock().now)
+    runners.rpc = SimpleNamespace(Server=_MasterSocket, Client=zmqrpc.Client)
     exits = LocustSys(lambda: log.unhandled_greenlet_exception)
     events.quit.add_listener(exits.quitting)
     runners.sys = exits
@@ -74,6 +78,8 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
         lambda fail: Workers(environment, fail) if isinstance(environment.runner, MasterRunner) else None,
     )  # fmt: skip
     try:
+        if environment.web_ui is not None:
+            checks.must_be_free(environment.web_ui.host, environment.web_ui.port, "--web-host, --web-port")
         lifecycle.prepare()
     except Refusal as e:
         lifecycle.refuse(e)
@@ -116,6 +122,21 @@ def _take_shape(environment: Environment) -> LoadShape | None:
     shape, environment.shape_class = environment.shape_class, None
     assert shape is None or isinstance(shape, LoadShape), "shapes of a run are in scenarios/shapes/"
     return shape
+
+
+class _MasterSocket(zmqrpc.Server):
+    """Locust would end with a traceback where the address is in use or is none of this machine."""
+
+    def __init__(self, host: str, port: int) -> None:
+        try:
+            super().__init__(host, port)
+        except (RPCError, zmqrpc.zmqerr.ZMQError) as e:
+            print(
+                f"--master-bind-host, --master-bind-port: cannot listen on {host}:{port}: {e}",
+                file=sys.stderr,
+            )
+            sys.exit(EXIT_BAD_INPUT)
+        runners.rpc = zmqrpc  # a connection that is made again during a run is Locust's matter
 
 
 class LocustLoad:

@@ -144,6 +144,22 @@ def test_an_option_of_locusts_that_has_no_effect_on_a_run_is_refused(tmp_path, t
     until(lambda: words in "".join(ui.out), "it logs the reason")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1"])
+def test_an_address_on_which_the_page_cannot_be_is_refused_before_anything_is_touched(
+    tmp_path, topology, host
+):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        more = ("--web-host", host, "--web-port", port)
+        ui = Ui(topology(1), tmp_path / "t.yaml", tmp_path / "results", *more)
+        assert ui.wait(60) == 64
+    until(
+        lambda: f"--web-host, --web-port: cannot listen on {host}, port {port}: " in "".join(ui.out),
+        "it logs the reason",
+    )
+
+
 @pytest.mark.timeout(400)  # two runs, on a machine that may be busy
 @pytest.mark.verify
 @pytest.mark.parametrize("more", [(), ("--processes", "2")], ids=str)
