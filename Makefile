@@ -34,6 +34,7 @@ LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo "  exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 NOT RESTORED (make restore), 5 unknown, 64 bad input, 70 an error of Brownout itself"
 	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B URL MODEL EVERY MORE TOLERANCE ALTHOUGH SEED TRIALS WITHOUT_REAPER RESTORE_WITHIN OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
@@ -42,7 +43,7 @@ soak: .venv/installed $(GATEWAY) $(ENGINES) ## start the stack, run load, faults
 	@exec $(LOCUST) --headless --leash --only-summary --users $(USERS) --spawn-rate $(USERS)
 
 ui: .venv/installed $(GATEWAY) $(ENGINES) ## the same from Locust's web UI, on http://127.0.0.1:8089
-	@exec $(LOCUST) --leash --web-host 127.0.0.1 --users $(USERS) --spawn-rate $(USERS)
+	@exec $(LOCUST) --leash --users $(USERS) --spawn-rate $(USERS)
 
 ramp: SHAPE := ramp
 ramp: .venv/installed $(GATEWAY) $(ENGINES) ## find the highest rate of arrivals within the objective, through the gateway, to VIA, or to VIA=each in turn; no faults

@@ -5,6 +5,9 @@ expectation went from pass to fail or a metric got worse beyond its tolerance, 5
 0 neither.
 """
 
+import contract.exit_70  # noqa: F401  before any import that may fail
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 from analysis import judge
 from contract import printable, timeline, topology
 from contract.command_line import Parser
-from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
+from contract.refusal import EXIT_PASS, InternalError, Refusal
 
 EXAMPLES = """examples:
   python -m analysis report                       the latest run
@@ -30,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         return int(given.do(given))
     except Refusal as e:
         print(printable.lines(e), file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return e.exit_code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -188,7 +191,7 @@ def _notebooks(given: argparse.Namespace) -> int:
         with progress.shown(sys.stderr) as on_progress:
             pages = notebook.write_all(path, against, out, on_progress)
     except notebook.CellFailed as e:
-        raise SystemExit(str(e)) from None
+        raise InternalError(str(e)) from None
     print(*map(printable.line, pages), sep="\n")
     return EXIT_PASS
 

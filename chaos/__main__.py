@@ -7,6 +7,9 @@ python -m chaos watch
 python -m chaos faults
 """
 
+import contract.exit_70  # noqa: F401  before any import that may fail
+
+# isort: split
 import argparse
 import os
 import sys
@@ -31,7 +34,7 @@ from contract import duration, messages, proxies, timeline, topology
 from contract.clock import Clock, shared
 from contract.command_line import Parser
 from contract.messages import FaultEvent, Message, Refused
-from contract.refusal import EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
+from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
 from contract.run import ABORTED, FINISHED, open_run
 from contract.timeline import RESTORE_WITHIN_S
 
@@ -47,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _to_parent(Refused(str(e)))
         else:
             output.err_lines(str(e))
-        return EXIT_BAD_INPUT
+        return e.exit_code
     finally:
         output.flush()
 

@@ -6,6 +6,9 @@ python -m embedded down      stop it, once no Lease is held
 python -m embedded stack     run it in this process, until a signal (with --leash: or end of file on standard input)
 """
 
+import contract.exit_70  # noqa: F401  before any import that may fail
+
+# isort: split
 import argparse
 import asyncio
 import contextlib
@@ -22,7 +25,7 @@ from typing import Any
 
 from contract import topology as topologies
 from contract.command_line import Parser
-from contract.refusal import EXIT_BAD_INPUT, Refusal
+from contract.refusal import EXIT_BAD_INPUT, InternalError, Refusal, how_ended
 from embedded.stack import Stack, describe, hold
 
 ROOT = Path(".stack")
@@ -36,7 +39,7 @@ def main() -> int:
         return args.command(args)
     except Refusal as e:
         print(e, file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return e.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,7 +115,11 @@ def _up(args: argparse.Namespace) -> int:
     (UP / "pid").write_text(f"{child.pid} {_birth(child.pid)}\n")
     assert child.stdout is not None
     if not child.stdout.readline():
-        raise Refusal((UP / "stack.log").read_text().strip() or "the stack ended without a message")
+        code = child.wait()
+        message = (UP / "stack.log").read_text().strip()
+        if code == EXIT_BAD_INPUT and message:
+            raise Refusal(message)
+        raise InternalError("\n".join(filter(None, [message, how_ended("the stack", code)])))
     print(describe(UP))
     if (UP / "keys").exists():
         print(f"set its API key:  . {UP / 'keys'}")

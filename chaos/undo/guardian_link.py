@@ -18,7 +18,7 @@ from chaos.undo.journal import Undo
 from contract import own_file
 from contract.leash import Leashed
 from contract.messages import Armed, BadMessage, Listening, Log, NotArmed
-from contract.refusal import Refusal
+from contract.refusal import EXIT_INTERNAL_ERROR, InternalError, Refusal, how_ended
 from contract.topology import Topology
 
 ARMED_WITHIN_S = 10.0
@@ -46,12 +46,14 @@ class GuardianLink:
         self._leaving = False
 
     def ready(self) -> None:
-        """Returns once it can be armed. Raises Refusal."""
+        """Returns once it can be armed. Raises Refusal or InternalError."""
         try:
             first = self._guardian.message()
         except BadMessage as e:
             raise Refusal(f"the guardian did not start: {e}") from None
         if not isinstance(first, Listening):
+            if first is None and (code := self._guardian.wait()) == EXIT_INTERNAL_ERROR:
+                raise InternalError(f"{how_ended('the guardian', code)}: {self._log.last_line()}")
             raise Refusal(f"the guardian did not start: {self._log.last_line()}")
         threading.Thread(target=self._watch, name="guardian", daemon=True).start()
 
@@ -92,10 +94,10 @@ class GuardianLink:
     def _watch(self) -> None:
         while self._receive():
             pass
-        self._guardian.wait()
+        code = self._guardian.wait()
         self._answers.put(None)
         if not self._leaving:
-            output.err(f"the guardian has died; its log: {self._log.path}")
+            output.err(f"the guardian has died: {how_ended('it', code)}; its log: {self._log.path}")
             self._stop.set("error: the guardian has died")
 
     def _receive(self) -> bool:

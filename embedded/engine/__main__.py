@@ -1,5 +1,8 @@
 """python -m embedded.engine: one simulated engine on one port of 127.0.0.1, until SIGTERM."""
 
+import contract.exit_70  # noqa: F401  before any import that may fail
+
+# isort: split
 import asyncio
 import contextlib
 import os

@@ -4,6 +4,9 @@ Run by the Python of .venv-engines. Behaves as llama.cpp does everywhere: 503 wh
 refuses connections at once, and running streams stall for about 30 s unless the process is killed.
 """
 
+import contract.exit_70  # noqa: F401  before any import that may fail
+
+# isort: split
 import signal
 import sys
 

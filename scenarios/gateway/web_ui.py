@@ -16,10 +16,14 @@ from locust.util.timespan import parse_timespan
 from werkzeug.datastructures import ImmutableMultiDict
 
 from contract.refusal import Refusal
+from scenarios.gateway.web_access import Access, Guarded
 
 BANNER = Path(__file__).with_name("banner.html").read_bytes()
 """Shows the notice of `/stats/requests`, which Locust's page does not display."""
+FORM_MOST = 1024 * 1024  # bytes
 USERS, SPAWN_RATE, HOST, RUN_TIME, PROFILE = "user_count", "spawn_rate", "host", "run_time", "profile"
+_NUMBERS = (USERS, SPAWN_RATE)
+_NAME_MOST = 80
 
 
 class Runs(Protocol):
@@ -38,7 +42,11 @@ class Runs(Protocol):
         edit is possible now."""
 
     def check_start(self, options: argparse.Namespace, users: int) -> int:
-        """Read and check all inputs. Returns the initial number of users. Raises Refusal."""
+        """Read and check all inputs. Returns the initial number of users. Raises Refusal, also while another run is opened,
+        open or closed."""
+
+    def cancel_check(self) -> None:
+        """The start that is being checked, if there is one, will be refused."""
 
     def check_edit(self) -> None:
         """Raises Refusal if a shape sets the number of users."""
@@ -56,13 +64,21 @@ class Page:
     def __init__(self, environment: Environment, runs: Runs) -> None:
         self._environment, self._runs, self._web_ui = environment, runs, environment.web_ui
         self._shown = set(ui_extra_args_dict())
-        views = self._web_ui.app.view_functions
+        app, options = self._web_ui.app, environment.parsed_options
+        app.wsgi_app = Guarded(app.wsgi_app, Access(self._web_ui.host, options.web_origin))
+        app.config["MAX_CONTENT_LENGTH"] = FORM_MOST
+        views = app.view_functions
         self._swarm, self._update = views["locust.swarm"], self._web_ui.update_template_args
         views["locust.swarm"] = self._web_ui.auth_required_if_enabled(self._post)
+        self._stop, views["locust.stop"] = (
+            views["locust.stop"],
+            self._web_ui.auth_required_if_enabled(self._post_stop),
+        )
+        views["locust.update_user"] = _refuse_user
         self._web_ui.update_template_args = self._update_template_args
-        self._web_ui.app.after_request(self._complete)
+        app.after_request(self._complete)
         # Fields in the order of their declaration.
-        self._web_ui.app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
+        app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
 
     def _update_template_args(self) -> None:
         self._update()
@@ -80,37 +96,42 @@ class Page:
     def _post(self) -> Any:
         """POST /swarm: Start in the form, and Update in the edit dialog."""
         try:
-            return self._edit() if self._runs.is_on() else self._start()
+            # The whole form is read first: while its bytes are awaited, other requests are processed.
+            chosen = self._chosen()
+            return self._edit(chosen) if self._runs.is_on() else self._start(chosen)
         except Refusal as e:
             # The edit dialog closes whatever the answer is, so the page shows the refusal as a notice.
             if self._runs.state() in (STATE_SPAWNING, STATE_RUNNING):
                 self._runs.notice = str(e)
             return jsonify({"success": False, "message": str(e), "host": self._environment.host})
 
-    def _start(self) -> Any:
+    def _post_stop(self) -> Any:
+        """POST /stop. Locust does not know of a start that is being checked, and would begin it later."""
+        self._runs.cancel_check()
+        return self._stop()
+
+    def _start(self, chosen: dict[str, Any]) -> Any:
         options = self._environment.parsed_options
-        chosen = self._chosen()
+        users = whole(request.form.get(USERS, ""), "users")
         self._runs.notice = None
-        try:
-            users = whole(request.form.get(USERS, ""), "users")
-            begin_with = self._runs.check_start(argparse.Namespace(**vars(options) | chosen), users)
-        except BaseException:
-            self._runs.drop_start()
-            raise
-        before = dict(vars(options))
+        begin_with = self._runs.check_start(argparse.Namespace(**vars(options) | chosen), users)
+        before, taken = dict(vars(options)), False
         vars(options).update(chosen | {"run_time": None})
         plain = {SPAWN_RATE, RUN_TIME} & set(request.form)
-        answer = self._locusts({USERS: str(begin_with)} | {name: request.form[name] for name in plain})
-        if answer.get_json()["success"]:
+        try:
+            answer = self._locusts({USERS: str(begin_with)} | {name: request.form[name] for name in plain})
+            taken = answer.get_json()["success"]
+        finally:
+            if not taken:
+                vars(options).update(before)
+                self._runs.drop_start()
+        if taken:
             self._runs.take_start()
-        else:
-            vars(options).update(before)
-            self._runs.drop_start()
         return answer
 
-    def _edit(self) -> Any:
+    def _edit(self, chosen: dict[str, Any]) -> Any:
         options = vars(self._environment.parsed_options)
-        for name, value in self._chosen().items():
+        for name, value in chosen.items():
             if value != options[name]:
                 raise Refusal(f"{option(name)}: cannot be changed during a run; stop it and start another")
         if request.form.get(RUN_TIME):
@@ -132,7 +153,10 @@ class Page:
     def _chosen(self) -> dict[str, Any]:
         """The options in the posted form, by name. Raises Refusal for a field that would have no effect."""
         options, found = vars(self._environment.parsed_options), {}
-        for name, text in request.form.items():
+        for name, texts in request.form.lists():
+            text = texts[0]
+            if len(texts) > 1:
+                raise Refusal(f"{name[:_NAME_MOST]!r}: is given {len(texts)} times; give it once")
             if name in self._shown:
                 found[name] = typed(name, text, options[name])
             elif name == HOST:
@@ -145,9 +169,17 @@ class Page:
                     raise Refusal("profile: is not used; leave it empty")
             elif name == RUN_TIME:
                 _span(text)
-            elif name not in (USERS, SPAWN_RATE) and text != str(options.get(name)):
+            elif name in options and name not in _NUMBERS:
                 raise Refusal(f"{option(name)}: is set on the command line and cannot be changed here")
+            elif name not in _NUMBERS:
+                raise Refusal(f"{name[:_NAME_MOST]!r}: is not a field of the form; remove it")
         return found
+
+
+def _refuse_user() -> Any:
+    """POST /user: Locust's class picker, which changes user classes in place, is not used."""
+    why = "refused: user classes cannot be changed here; choose scenarios in the form\n"
+    return Response(why, status=403, mimetype="text/plain")
 
 
 def option(name: str) -> str:

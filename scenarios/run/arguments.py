@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from contract.command_line import refuse_with_64
 from scenarios.gateway.user_context import MAX_IN_FLIGHT
+from scenarios.gateway.web_access import LOOPBACK, web_origin
 
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
@@ -32,6 +33,8 @@ RECORDED = (
 def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
     """Declare the options of a run and of the scenarios."""
     refuse_with_64(parser)
+    # Locust's own default is all addresses. The web UI has no login, its protocol neither encryption nor authentication.
+    parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
     add = parser.add_argument
     default = [name for name, user in scenarios.items() if user.by_default]
     add(
@@ -90,6 +93,15 @@ def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
         type=int,
         default=1,
         help="random seed of prompts, think times, arrivals, pairs, and pauses before rounds",
+    )
+    add(
+        "--web-origin",
+        type=web_origin,
+        action="append",
+        default=[],
+        metavar="https://HOST",
+        help="accept the web UI's pages under this origin too, that of a reverse proxy or an ingress; may be given several times",
+        include_in_web_ui=False,
     )
     add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
     for user in scenarios.values():

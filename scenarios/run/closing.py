@@ -13,11 +13,12 @@ from contract.records import Worker
 from contract.run import ABORTED, FINISHED
 from scenarios.gateway import counters
 from scenarios.run.context import RunContext
+from scenarios.run.ending import died
 
 
 def restore_left_open(exit_code: int, argv: Sequence[str], run: Callable[..., Any] = subprocess.run) -> None:
-    """If chaos was killed, restore its open faults from its journal. `exit_code`: of chaos; below 0: a signal."""
-    if exit_code < 0:
+    """If chaos died, restore its open faults from its journal. `exit_code`: of chaos; below 0: a signal."""
+    if died(exit_code):
         run(argv, stdin=subprocess.DEVNULL)
 
 

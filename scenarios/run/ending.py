@@ -1,8 +1,11 @@
 """Why a run was cut short. Pure."""
 
-import signal
+from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, how_ended
 
-from contract.refusal import EXIT_NOT_RESTORED
+
+def died(exit_code: int) -> bool:
+    """Whether chaos ended otherwise than it ends a run: by a signal or by an error of its own."""
+    return exit_code not in (EXIT_PASS, EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_UNKNOWN)
 
 
 def why_cut_short(
@@ -17,8 +20,8 @@ def why_cut_short(
         return broken
     if stopped_early:
         return "signal: stopped before the end of the timeline"
-    if exit_code < 0:
-        return f"error: chaos was ended by {signal.Signals(-exit_code).name}"
+    if died(exit_code):
+        return f"error: {how_ended('chaos', exit_code)}"
     if exit_code == EXIT_NOT_RESTORED:
         return end_reason or "error: a fault could not be restored"
     return end_reason if exit_code else None

@@ -9,7 +9,7 @@ import gevent.event
 
 from contract.leash import Leashed
 from contract.messages import BadMessage, Counts, End, FaultEvent, Message, Ready, Refused, Status
-from contract.refusal import Refusal
+from contract.refusal import EXIT_BAD_INPUT, EXIT_INTERNAL_ERROR, InternalError, Refusal, how_ended
 from contract.topology import Topology
 from scenarios.gateway.tally import Snapshot
 from scenarios.run.experiment import Progress
@@ -68,7 +68,7 @@ class Chaos:
         self._process: Leashed | None = None
 
     def start(self) -> float:
-        """Returns the time at which its clock started. Raises Refusal; the process has then ended."""
+        """Returns the time at which its clock started. Raises Refusal or InternalError; the process has then ended."""
         self._process = process = self._launch(self._argv)
         why = "see the line above"
         try:
@@ -80,9 +80,12 @@ class Chaos:
         process.let_go()
         process.drain()
         code = process.wait()
+        kind = Refusal if code == EXIT_BAD_INPUT else InternalError
         if isinstance(first, Refused):
-            raise Refusal(first.why)
-        raise Refusal(f"chaos did not start (exit {code}); {why}")
+            raise kind(first.why)
+        if code == EXIT_INTERNAL_ERROR:
+            raise kind(f"{how_ended('chaos', code)} before it started; its traceback is on the terminal")
+        raise kind(f"chaos did not start (exit {code}); {why}")
 
     def follow(self) -> None:
         """Process its messages until it ends. Raises BadMessage; it has then ended too."""

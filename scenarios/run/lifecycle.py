@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,12 +13,12 @@ from contract import printable
 from contract.counters import BEFORE
 from contract.leash import Leashed
 from contract.messages import BadMessage
-from contract.refusal import EXIT_BAD_INPUT, EXIT_UNKNOWN, Refusal
+from contract.refusal import EXIT_INTERNAL_ERROR, EXIT_UNKNOWN, Refusal
 from contract.run import ABORTED, Run
 from scenarios.gateway import counters
 from scenarios.gateway.distributed.gathering import Gathering
 from scenarios.gateway.recording import Recording
-from scenarios.run import closing, display, faults, opening, page_state, search, users, workers
+from scenarios.run import closing, display, faults, opening, page_state, search, users, verdict, workers
 from scenarios.run.context import RunContext
 from scenarios.run.ending import why_cut_short
 from scenarios.run.experiment import Experiment
@@ -66,6 +67,7 @@ class RunLifecycle:
         self._context: RunContext | None = None
         self._closing: gevent.Greenlet | None = None
         self._broken: str | None = None  # why the load generator cannot continue
+        self._internal_error = False  # it is an error of its own
         self._verdict: str | None = None  # not printed yet
         self.notice: str | None = None
 
@@ -73,6 +75,8 @@ class RunLifecycle:
 
     def prepare(self) -> None:
         """Raises Refusal."""
+        if self._options.headless:
+            self._load.exit_with(EXIT_UNKNOWN)  # until a run has its verdict
         self._preparation.first(partial(self._break_off, "error: the embedded stack has ended"))
 
     def refuse(self, why: Refusal) -> NoReturn:
@@ -81,7 +85,7 @@ class RunLifecycle:
             self._workers.quit_all()
         self._preparation.take_down()
         print(printable.lines(why), file=sys.stderr, flush=True)
-        raise SystemExit(EXIT_BAD_INPUT)
+        raise SystemExit(why.exit_code)
 
     # --- the web UI: `scenarios.gateway.web_ui.Runs`
 
@@ -102,7 +106,11 @@ class RunLifecycle:
         return self._preparation.users()
 
     def check_start(self, options: argparse.Namespace, users: int) -> int:
+        page_state.refuse_second_run(self._moment())
         return self._preparation.check_start(options, users)
+
+    def cancel_check(self) -> None:
+        self._preparation.cancel_check()
 
     def check_edit(self) -> None:
         self._preparation.check_edit()
@@ -117,6 +125,12 @@ class RunLifecycle:
 
     def start(self, **_: Any) -> None:
         """The load generator starts: open a run. Returns when users may start."""
+        try:
+            # Locust starts on a key of the terminal too.
+            page_state.refuse_second_run(replace(self._moment(), starting=self._preparation.checking))
+        except Refusal as e:
+            print(e, file=sys.stderr, flush=True)
+            raise gevent.GreenletExit from e
         before = self._load.state()
         # In a new greenlet: a stop kills Locust's own, and a half-open run could not be closed.
         self._opening = gevent.spawn(self._open)
@@ -125,8 +139,8 @@ class RunLifecycle:
         try:
             refusal = self._opening.get()
         except Exception as e:  # our bug; gevent has printed the traceback
-            self._load.exit_with(EXIT_UNKNOWN)
-            self._break_off(f"error: {type(e).__name__}: {e}")
+            self._load.exit_with(EXIT_INTERNAL_ERROR)
+            self._break_off_by_error(f"error: {type(e).__name__}: {e}")
             raise gevent.GreenletExit from e
         if refusal is None:
             return
@@ -137,7 +151,7 @@ class RunLifecycle:
         print(printable.lines(refusal), file=sys.stderr, flush=True)
         self._load.withdraw_start(before)
         if self._options.autostart:
-            self._load.exit_with(EXIT_BAD_INPUT)
+            self._load.exit_with(refusal.exit_code)
             gevent.spawn(self._autoquit)
         raise gevent.GreenletExit  # Locust starts no users, and logs no error
 
@@ -160,7 +174,7 @@ class RunLifecycle:
             load_workers.set_up(user_context, clock, needs)
         known = load_workers.of_run if load_workers is not None else ()
         run = opening.open_folder(options, prepared, self._shape, self._search, known)
-        self._broken = None
+        self._broken, self._internal_error = None, False
         try:
             recording = opening.record(
                 run.path, prepared.warmed, load_workers, self._load.users, self._cannot_record
@@ -203,7 +217,7 @@ class RunLifecycle:
             lambda: search.too_many_cloud_answers(
                 faults.cloud_answers(tally.snapshot(), stack.topology), found.timeline.max_cloud_answers
             ),
-            ended=partial(self._stop, quit=True), failed=self._break_off,
+            ended=partial(self._stop, quit=True), failed=self._break_off_by_error,
         )  # fmt: skip
 
     def _begin_following(self, context: RunContext, found: Inputs) -> None:
@@ -248,7 +262,7 @@ class RunLifecycle:
 
     def _close(self, context: RunContext) -> None:
         stack = self._preparation.stack
-        self._load.exit_with(EXIT_UNKNOWN)  # until there is a report
+        self._load.exit_with(EXIT_INTERNAL_ERROR)  # unless this returns
         experiment, run = context.experiment, context.run
         code = experiment.over.get()
         for greenlet in context.greenlets:
@@ -261,12 +275,16 @@ class RunLifecycle:
         closing.close_folder(context, why, ended)
         closing.copy_evidence(run.path, stack.path.parent / "ledger", self._load.write_statistics)
         made = self._report(run.path)
-        run.reported(made.exit_code)
-        self._keep_verdict(experiment.conclude(made, run.path))
+        if made.exit_code == EXIT_INTERNAL_ERROR:
+            self.notice = made.text
+        else:
+            run.reported(made.exit_code)
+            made = experiment.conclude(made, run.path)
+        self._keep_verdict(Verdict(made.text, verdict.exit_code(made.exit_code, code, self._internal_error)))
 
-    def _keep_verdict(self, verdict: Verdict) -> None:
-        self._load.exit_with(verdict.exit_code)
-        self._verdict = verdict.text
+    def _keep_verdict(self, found: Verdict) -> None:
+        self._load.exit_with(found.exit_code)
+        self._verdict = found.text
         if not self._options.headless:
             self.print_verdict()
 
@@ -301,6 +319,10 @@ class RunLifecycle:
     def _cannot_record(self, why: str) -> None:
         """Stop a run that cannot be recorded: Locust only logs exceptions of listeners."""
         self._break_off(f"error: {why}")
+
+    def _break_off_by_error(self, reason: str) -> None:
+        self._internal_error = True
+        self._break_off(reason)
 
     def _break_off(self, reason: str) -> None:
         if self._broken is None:

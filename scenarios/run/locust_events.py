@@ -2,21 +2,26 @@
 
 import csv
 import ctypes
+import logging
 import os
 import signal
+import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from locust import User, runners
+from locust import User, events, log, runners
 from locust.argument_parser import default_args_dict
 from locust.env import Environment
+from locust.exception import RPCError
+from locust.rpc import zmqrpc
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 from contract.clock import Clock
-from contract.refusal import Refusal
+from contract.refusal import EXIT_BAD_INPUT, EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED, Refusal
 from contract.spreadsheet import Cells
 from scenarios.gateway import stack_key
 from scenarios.gateway.distributed.worker import LoadWorker
@@ -24,15 +29,20 @@ from scenarios.gateway.distributed.workers import Workers
 from scenarios.gateway.load_shape import LoadShape, Search
 from scenarios.gateway.open_loop import Idle, open_loop
 from scenarios.gateway.user_context import UserContext
+from scenarios.gateway.web_access import is_loopback
 from scenarios.gateway.web_ui import Page
+from scenarios.run import checks
 from scenarios.run.inputs import Inputs, Scenarios
 from scenarios.run.lifecycle import RunLifecycle
+from scenarios.run.locust_exits import LocustSys
 from scenarios.run.verdict import Report
 
 PR_SET_PDEATHSIG = 1
 # After its users have stopped, a worker waits for the stop timeout plus this time before it is ready for another run. The
 # master has all its records by then, so the wait is set to a negative value: the worker is ready for the next start.
 WAIT_AFTER_STOP, MAX_STOP_TIMEOUT_S = "LOCUST_WORKER_ADDITIONAL_WAIT_BEFORE_READY_AFTER_STOP", 86400
+
+logger = logging.getLogger(__name__)
 
 
 def before_start() -> None:
@@ -42,6 +52,12 @@ def before_start() -> None:
     # Locust uses the wall clock for heartbeats between master and workers: a clock step of an hour would make every worker
     # quit.
     runners.time = SimpleNamespace(time=Clock().now)
+    runners.rpc = SimpleNamespace(Server=_MasterSocket, Client=zmqrpc.Client)
+    exits = LocustSys(lambda: log.unhandled_greenlet_exception)
+    events.quit.add_listener(exits.quitting)
+    runners.sys = exits
+    if main := sys.modules.get("locust.main"):  # not there with locust as a library, in a test
+        setattr(main, "sys", exits)  # noqa: B010  it is not declared for a module
 
 
 def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None:
@@ -56,23 +72,50 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
         os.environ[WAIT_AFTER_STOP] = str(-MAX_STOP_TIMEOUT_S)
         LoadWorker(environment, scenarios)
         return
+    _warn_of_listening(environment)
     shape = _take_shape(environment)
     lifecycle = RunLifecycle(
         options, LocustLoad(environment), scenarios, report, shape, shape if isinstance(shape, Search) else None,
         lambda fail: Workers(environment, fail) if isinstance(environment.runner, MasterRunner) else None,
     )  # fmt: skip
     try:
+        if environment.web_ui is not None:
+            checks.must_be_free(environment.web_ui.host, environment.web_ui.port, "--web-host, --web-port")
         lifecycle.prepare()
     except Refusal as e:
         lifecycle.refuse(e)
     if environment.web_ui is not None:
         Page(environment, lifecycle)
-    events = environment.events
-    events.test_start.add_listener(lifecycle.start)
-    events.test_stopping.add_listener(lifecycle.stopping)
-    events.test_stop.add_listener(lifecycle.stopped)
-    events.quitting.add_listener(lifecycle.quitting)
-    events.quit.add_listener(lifecycle.print_verdict)
+    fired = environment.events
+    fired.test_start.add_listener(lifecycle.start)
+    fired.test_stopping.add_listener(lifecycle.stopping)
+    fired.test_stop.add_listener(lifecycle.stopped)
+    fired.quitting.add_listener(partial(_quit, lifecycle))
+    fired.quit.add_listener(lifecycle.print_verdict)
+
+
+def _quit(lifecycle: RunLifecycle, environment: Environment, **_: Any) -> None:
+    """Locust only logs an exception of a listener or of its own greenlets, and the exit code would be the verdict's."""
+    try:
+        lifecycle.quitting()
+    finally:
+        if log.unhandled_greenlet_exception and environment.process_exit_code != EXIT_NOT_RESTORED:
+            environment.process_exit_code = EXIT_INTERNAL_ERROR
+
+
+def _warn_of_listening(environment: Environment) -> None:
+    options, web_ui = environment.parsed_options, environment.web_ui
+    if isinstance(environment.runner, MasterRunner) and not is_loopback(options.master_bind_host):
+        logger.warning(
+            "The master listens on %s. Locust's protocol has neither encryption nor authentication: every client that reaches "
+            "the port can read the topology, send records and end the run.",
+            options.master_bind_host,
+        )
+    if web_ui is not None and not is_loopback(web_ui.host) and not options.web_login:
+        logger.warning(
+            "The web UI listens on %s. It has no login: every client that reaches the port can start and stop runs.",
+            web_ui.host or "all addresses",
+        )
 
 
 def _take_shape(environment: Environment) -> LoadShape | None:
@@ -80,6 +123,21 @@ def _take_shape(environment: Environment) -> LoadShape | None:
     shape, environment.shape_class = environment.shape_class, None
     assert shape is None or isinstance(shape, LoadShape), "shapes of a run are in scenarios/shapes/"
     return shape
+
+
+class _MasterSocket(zmqrpc.Server):
+    """Locust would end with a traceback where the address is in use or is none of this machine."""
+
+    def __init__(self, host: str, port: int) -> None:
+        try:
+            super().__init__(host, port)
+        except (RPCError, zmqrpc.zmqerr.ZMQError) as e:
+            print(
+                f"--master-bind-host, --master-bind-port: cannot listen on {host}:{port}: {e}",
+                file=sys.stderr,
+            )
+            sys.exit(EXIT_BAD_INPUT)
+        runners.rpc = zmqrpc  # a connection that is made again during a run is Locust's matter
 
 
 class LocustLoad:

@@ -45,3 +45,9 @@ def takes_edits(now: Moment) -> bool:
             "the last run is being closed (restoring faults, making the report); start again when it has stopped"
         )
     return False
+
+
+def refuse_second_run(now: Moment) -> None:
+    """Raises Refusal while a run is being opened, is open, or is being closed."""
+    if takes_edits(now):
+        raise Refusal("a run is open; stop it before you start another")

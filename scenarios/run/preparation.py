@@ -58,6 +58,8 @@ class Preparation:
         self._inputs: Inputs | None = None  # of the next start
         self._checked: Inputs | None = None  # None: the next start reads and checks them again
         self._warmed: Warmed | None = None
+        self.checking = False  # a start is being checked
+        self._cancelled = False  # it was stopped meanwhile
         self.starting = False  # a start is being checked, or is checked and not started by Locust yet
 
     def first(self, stack_ended: Callable[[], None]) -> None:
@@ -107,15 +109,28 @@ class Preparation:
         return self._shape.users if self._shape is not None else self._options.num_users or 1
 
     def check_start(self, options: argparse.Namespace, count: int) -> int:
-        """Returns the initial number of users. Raises Refusal."""
-        self.starting = True
-        found = self._read(options)
-        checks.must_be_writable(Path(options.results))
-        self._check(found)
-        if self._master:
-            workers.await_return(self._load.workers, self._options.expect_workers)
+        """Returns the initial number of users. Raises Refusal; the start is dropped then."""
+        assert not self.starting, "one start at a time"
+        self.checking, self.starting, self._cancelled = True, True, False
+        try:
+            found = self._read(options)
+            checks.must_be_writable(Path(options.results))
+            self._check(found)
+            if self._master:
+                workers.await_return(self._load.workers, self._options.expect_workers)
+            if self._cancelled:
+                raise Refusal("the start was stopped before the run was opened")
+        except BaseException:
+            self.drop_start()
+            raise
+        finally:
+            self.checking = False
         self._checked = found
         return users.first(self._shape, count)
+
+    def cancel_check(self) -> None:
+        """The start that is being checked, if there is one, will be refused."""
+        self._cancelled = self.checking
 
     def take_start(self) -> None:
         assert self._checked is not None, "a start is taken after its check"

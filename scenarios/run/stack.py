@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contract import topology as topologies
 from contract.leash import Leashed
-from contract.refusal import Refusal
+from contract.refusal import EXIT_BAD_INPUT, InternalError, Refusal, how_ended
 from scenarios.gateway import stack_key
 
 
@@ -32,12 +32,17 @@ class Stack:
             self._process = self._launch(argv(self.path))
 
     def wait_ready(self) -> bool:
-        """Whether there is a process to watch. Raises Refusal if it did not start."""
+        """Whether there is a process to watch. Raises Refusal or InternalError if it did not start."""
         if self._process is None:
             return False
         ready = self._process.first()
         if ready is None:
-            raise Refusal("the embedded stack did not start; see the line above")
+            code = self._process.wait()
+            if code == EXIT_BAD_INPUT:
+                raise Refusal("the embedded stack did not start; see the line above")
+            raise InternalError(
+                f"the embedded stack did not start; see the line above; {how_ended('it', code)}"
+            )
         self.path = Path(ready["topology"])
         self.topology = topologies.read(self.path)
         return True

@@ -6,6 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.refusal import (
+    EXIT_ABORTED,
+    EXIT_FAIL,
+    EXIT_INTERNAL_ERROR,
+    EXIT_NOT_RESTORED,
+    EXIT_PASS,
+    EXIT_UNKNOWN,
+    how_ended,
+)
+
+VERDICTS = (EXIT_PASS, EXIT_FAIL, EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_UNKNOWN)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -24,6 +36,21 @@ def argv(folder: Path) -> list[str]:
 
 
 def report(folder: Path) -> Verdict:
-    """Run the analysis, which writes report/ into the folder."""
+    """Run the analysis, which writes report/ into the folder. The exit code is 70 if it ended without a verdict."""
     done = subprocess.run(argv(folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    return Verdict(done.stdout, done.returncode)
+    if done.returncode in VERDICTS:
+        return Verdict(done.stdout, done.returncode)
+    why = f"there is no verdict: {how_ended('the analysis', done.returncode)}; make report RUN={folder} tries it again"
+    return Verdict(f"{done.stdout}{why}", EXIT_INTERNAL_ERROR)
+
+
+def exit_code(report: int, chaos: int, internal_error: bool) -> int:
+    """Of the whole run. 4, a target that is not restored, comes first, then 70, then the verdict.
+
+    `internal_error`: the load generator met an error of its own.
+    """
+    if EXIT_NOT_RESTORED in (report, chaos):
+        return EXIT_NOT_RESTORED
+    if internal_error or chaos == EXIT_INTERNAL_ERROR:
+        return EXIT_INTERNAL_ERROR
+    return report

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis import notebook
 from analysis.__main__ import main
+from contract.refusal import EXIT_INTERNAL_ERROR
 from tests.synthetic import make
 from tests.synthetic_world import Hole
 
@@ -164,7 +165,7 @@ def test_every_notebook_is_run_and_without_another_run_nothing_is_compared(tmp_p
 
 
 def test_a_cell_that_throws_is_reported_with_its_text_and_ends_the_command(
-    small, tmp_path, monkeypatch, nbformat
+    small, tmp_path, monkeypatch, nbformat, capsys
 ):
     cells = [
         nbformat.v4.new_code_cell("first = 1"),
@@ -172,9 +173,8 @@ def test_a_cell_that_throws_is_reported_with_its_text_and_ends_the_command(
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "per_tier_latency.ipynb")
     monkeypatch.setattr(notebook, "NOTEBOOKS", tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        main(["notebooks", str(small.path)])
-    message = str(ended.value)
+    assert main(["notebooks", str(small.path)]) == EXIT_INTERNAL_ERROR
+    message = capsys.readouterr().err
     assert "per_tier_latency.ipynb" in message
     assert "first / 0  # a cell's text" in message
     assert "ZeroDivisionError: division by zero" in message

@@ -1,5 +1,6 @@
 """Bad input is refused before anything is touched: exit 64, and one message with the place, the mistake, and what would be right."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,27 @@ def test_how_long_a_trace_lasts_is_printed_before_anything_is_touched(tmp_path):
     trace.write_text("0,20,5\nnan,20,5\n")
     out = refused(tmp_path, ROOT / "topologies/embedded.yaml", timeline.read_text(), *nowhere)
     assert f"--arrivals: {trace} line 2: 'nan' is not a finite time" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--master", "--expect-workers", "0"), "Invalid --expect-workers argument (0)"),
+        (("--autoquit", "1"), "--autoquit is only meaningful in combination with --autostart"),
+        (("--processes", "-2"), "Invalid --processes count -2"),
+        (("NoSuchUser",), "Unknown User(s): NoSuchUser"),
+    ],
+)
+def test_what_locust_itself_refuses_has_the_same_exit_code(tmp_path, topology, more, words):
+    assert words in refused(tmp_path, topology(1), SHORT, *more)
+
+
+@pytest.mark.parametrize(
+    "where", [("127.0.0.1", "{busy}"), ("192.0.2.1", "0"), ("no-such-host.invalid", "5557")], ids=str
+)
+def test_an_address_on_which_a_master_cannot_listen_is_refused(tmp_path, topology, where):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = where[1].format(busy=listener.getsockname()[1])
+        more = ("--master", "--master-bind-host", where[0], "--master-bind-port", port)
+        out = refused(tmp_path, topology(1), SHORT, *more)
+    assert f"--master-bind-host, --master-bind-port: cannot listen on {where[0]}:{port}: " in out

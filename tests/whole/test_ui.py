@@ -1,8 +1,10 @@
 """Locust's web UI: Start opens a run with its faults, the page follows it to its end, and every field takes effect."""
 
+import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
 import pytest
@@ -129,6 +131,10 @@ def test_a_refused_autostart_ends_with_64_where_autoquit_is_given(tmp_path, topo
         (("--host", "http://x"), "--host: 'http://x': the topology sets the gateway; remove the option"),
         (("--class-picker",), "--class-picker: choose scenarios with --scenarios"),
         (("--profile", "p"), "--profile: 'p': is not used; remove the option"),
+        (
+            ("--web-origin", "load.example.com"),
+            "'load.example.com' is not an origin; write it like https://load.example.com",
+        ),
     ],
 )
 def test_an_option_of_locusts_that_has_no_effect_on_a_run_is_refused(tmp_path, topology, option, words):
@@ -136,6 +142,22 @@ def test_an_option_of_locusts_that_has_no_effect_on_a_run_is_refused(tmp_path, t
     ui = Ui(topology(1), tmp_path / "t.yaml", tmp_path / "results", *option)
     assert ui.wait(60) == 64
     until(lambda: words in "".join(ui.out), "it logs the reason")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1"])
+def test_an_address_on_which_the_page_cannot_be_is_refused_before_anything_is_touched(
+    tmp_path, topology, host
+):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        more = ("--web-host", host, "--web-port", port)
+        ui = Ui(topology(1), tmp_path / "t.yaml", tmp_path / "results", *more)
+        assert ui.wait(60) == 64
+    until(
+        lambda: f"--web-host, --web-port: cannot listen on {host}, port {port}: " in "".join(ui.out),
+        "it logs the reason",
+    )
 
 
 @pytest.mark.timeout(400)  # two runs, on a machine that may be busy
@@ -224,6 +246,59 @@ def test_a_stop_while_the_run_is_being_opened_ends_it(stack, tmp_path, more):
         assert manifest["reason"] == "signal: stopped before the end of the timeline"
         assert manifest["arguments"]["run_time"] == 50
         assert len(ui.runs()) == 1
+
+
+def test_a_stop_while_a_start_is_checked_ends_that_start(of_no_cluster):
+    ui = of_no_cluster
+    before = len(ui.runs())
+    with ThreadPoolExecutor() as pool:
+        for _ in range(5):  # the check may be over before the stop arrives
+            start = pool.submit(ui.swarm)
+            until(lambda: ui.stats()["state"] == "spawning", "the start is checked")
+            ui.post("/stop")
+            if not (answer := start.result())["success"]:
+                break
+            until(lambda: ui.stats()["state"] in ("ready", "stopped"), "it is over")
+            before = len(ui.runs())
+    assert answer["message"] == "the start was stopped before the run was opened"
+    assert ui.stats()["state"] in ("ready", "stopped")
+    assert len(ui.runs()) == before
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 0.3])
+@pytest.mark.parametrize("more", [(), pytest.param(("--processes", "1"), marks=pytest.mark.verify)], ids=str)
+def test_of_several_starts_at_once_one_opens_a_run_and_the_others_are_refused(
+    of_no_cluster, tmp_path, more, apart_s
+):
+    """Each body comes after its head: all of them are in progress before one is read."""
+    with on_no_cluster(tmp_path, *more) if more else nullcontext(of_no_cluster) as ui:
+        before = len(ui.runs())
+        until(lambda: not more or ui.stats()["worker_count"] == 1, "the worker is here")
+        answers = starts(ui, 4, apart_s)
+        until(lambda: ui.stats()["state"] in ("ready", "stopped"), "it is over")
+        assert [a["success"] for a in answers].count(True) == 1, answers
+        refused = {a["message"] for a in answers if not a["success"]}
+        assert refused == {"a run is being opened; wait until it is running"}
+        assert len(ui.runs()) == before + 1
+
+
+def starts(ui, count, apart_s):
+    """The answers to so many POSTs of Start, whose bodies are sent at once or one after the other."""
+    body = b"user_count=6&spawn_rate=6"
+    head = (
+        f"POST /swarm HTTP/1.1\r\nHost: {ui.url[7:]}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode()
+    host, _, port = ui.url[7:].partition(":")
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_connection((host, int(port)), 60)) for _ in range(count)]
+        for each in sockets:
+            each.sendall(head)
+        ui.stats()  # answered after the heads were read
+        for each in sockets:
+            each.sendall(body)
+            time.sleep(apart_s)
+        return [json.loads(each.makefile("rb").read().partition(b"\r\n\r\n")[2]) for each in sockets]
 
 
 @pytest.mark.verify

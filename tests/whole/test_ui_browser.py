@@ -1,6 +1,9 @@
 """The web UI in a real browser: after Start the page shows the run and changes without a reload."""
 
+import http.server
 import re
+import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -93,3 +96,64 @@ def test_a_refusal_is_shown_in_the_page(tmp_path, topology):
         press(page, "Start")
         page.get_by_role("alert").get_by_text("kubeconfig /none: cannot be used").wait_for()
         shows(page, "ready")
+
+
+ATTACK = """
+<form method=post action="{url}/swarm" target=there>
+  <input name=user_count value=6><input name=spawn_rate value=6><input name=without_reaper value=true>
+</form>
+<iframe name=there></iframe><iframe src="{url}/"></iframe><img src="{url}/assets/favicon-dark.png">
+<script>
+  const form = new URLSearchParams({{user_count: 6, spawn_rate: 6}});
+  const tried = async (path, given) => {{
+    try {{ const answer = await fetch("{url}" + path, given); return answer.type + answer.status; }} catch (e) {{ return "refused"; }}
+  }};
+  document.forms[0].submit();
+  (async () => {{
+    document.title = [
+      await tried("/swarm", {{method: "POST", body: form, mode: "no-cors"}}),
+      await tried("/swarm", {{method: "POST", body: form}}),
+      await tried("/stop", {{method: "POST", mode: "no-cors", referrerPolicy: "no-referrer"}}),
+      await tried("/stats/reset", {{method: "POST", headers: {{"x-a": "b"}}}}),
+      await tried("/stats/requests"), await tried("/logs"),
+    ].join(" ");
+  }})();
+</script>
+"""
+
+
+@contextmanager
+def site(page):
+    """A site on another port of this machine, which has one page; its url."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *given):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_page_of_another_site_in_the_same_browser_starts_nothing_and_reads_nothing(tmp_path, topology):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    with (
+        Server([ANSWERS]) as server,
+        Ui(topology(server.port), tmp_path / "t.yaml", tmp_path / "results") as ui,
+        site(ATTACK.format(url=ui.url)) as evil,
+        opened(evil) as page,
+    ):
+        page.wait_for_function("document.title.split(' ').length == 6")
+        _, _, _, *read = page.title().split()
+        assert read == ["refused"] * 3
+        assert "opaque200" not in page.title()
+        until(lambda: any("403" in error for error in page.errors), "the form was refused")
+        assert all(frame.locator("button").count() == 0 for frame in page.frames[1:])
+        assert (ui.stats()["state"], ui.stats()["notice"], ui.runs()) == ("ready", None, [])

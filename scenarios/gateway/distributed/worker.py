@@ -16,7 +16,7 @@ from locust.env import Environment
 from contract import proxies, samplers
 from contract import topology as topologies
 from contract.clock import Clock, boot
-from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
+from contract.refusal import EXIT_BAD_INPUT, EXIT_INTERNAL_ERROR, EXIT_PASS, Refusal
 from contract.sampler import Process
 from contract.schemas import REQUESTS
 from scenarios.gateway import stack_key
@@ -102,10 +102,13 @@ class LoadWorker:
             recorder.flush()
         except Refusal as e:
             self._exit_code = EXIT_BAD_INPUT
-            self._send(READY, identity | {"refused": str(e)})
+            self._send(READY, identity | {"refused": str(e), "exit_code": self._exit_code})
             return
         except Exception as e:  # our bug; Locust would only log it, and the master would wait
-            self._send(READY, identity | {"refused": f"{type(e).__name__}: {e}"})
+            self._exit_code = EXIT_INTERNAL_ERROR
+            self._send(
+                READY, identity | {"refused": f"{type(e).__name__}: {e}", "exit_code": self._exit_code}
+            )
             raise
         self._user_context, self._exit_code = user_context, EXIT_PASS
         self._send(READY, identity | {"refused": None, "warm": [packed(warm, REQUESTS)]})

@@ -15,7 +15,7 @@ from locust.runners import STATE_MISSING
 from contract import printable
 from contract.clock import Clock, boot
 from contract.records import Offset, Worker, WorkerEnd
-from contract.refusal import Refusal
+from contract.refusal import EXIT_BAD_INPUT, InternalError, Refusal
 from scenarios.gateway.arrivals import WorkerShare
 from scenarios.gateway.distributed.clock_offset import Round, estimate
 from scenarios.gateway.distributed.gathering import Gathering
@@ -63,7 +63,7 @@ class Workers:
         self._clock = Clock()
         self._slots: dict[str, _WorkerSlot] = {}
         self._names: dict[str, str] = {}  # client id that a setup was sent to → worker name
-        self._refusal: str | None = None
+        self._refusal: Refusal | None = None
         self._gathering: Gathering | None = None
         self._leaving = False
         self._prefixes = 0
@@ -161,7 +161,7 @@ class Workers:
     def _not_ready(self) -> list[str]:
         """The names of workers that are not READY yet. Raises Refusal if one cannot run."""
         if self._refusal is not None:
-            raise Refusal(self._refusal)
+            raise self._refusal
         for client_id, name in self._names.items():
             if not self._is_there(client_id):
                 raise Refusal(f"{name} was lost before the run started")
@@ -270,7 +270,8 @@ class Workers:
         now = self._clock.now()
         info = Worker(worker=name, host=data["host"], pid=data["pid"], joined_at=now, heard_at=now)
         if data["refused"] is not None:
-            self._refuse(msg.node_id, f"{_name(info)}: {data['refused']}")
+            kind = Refusal if data["exit_code"] == EXIT_BAD_INPUT else InternalError
+            self._refuse(msg.node_id, kind(f"{_name(info)}: {data['refused']}"))
             return
         same = data["boot"] is not None and data["boot"] == boot()
         self._slots[msg.node_id] = _WorkerSlot(info, data["anchor_s"] if same else None, data["warm"])
@@ -280,7 +281,7 @@ class Workers:
             self._send_start(msg.node_id)
             print(printable.lines(f"\n{_name(info)} joined the run"), flush=True)
 
-    def _refuse(self, client_id: str, why: str) -> None:
+    def _refuse(self, client_id: str, why: Refusal) -> None:
         self._refusal = self._refusal or why
         if self._gathering is not None:  # too late to refuse the run: refuse only the worker
             print(printable.lines(f"\n{why}; sent it a quit message"), flush=True)

@@ -27,6 +27,8 @@ GUARD = "guard: the round took longer than max 5m"
         (None, False, EXIT_NOT_RESTORED, GUARD, GUARD),
         (None, False, -9, None, "error: chaos was ended by SIGKILL"),
         (None, False, -15, GUARD, "error: chaos was ended by SIGTERM"),
+        (None, False, 70, None, "error: chaos ended by an error of its own (exit code 70)"),
+        (None, False, 1, None, "error: chaos ended with exit code 1"),
         (None, True, 0, None, EARLY),
         (None, True, EXIT_UNKNOWN, "leash: the load generator exited or closed its pipe", EARLY),
         (None, True, -9, None, EARLY),

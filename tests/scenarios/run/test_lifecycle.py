@@ -6,7 +6,15 @@ import gevent
 import pytest
 
 from contract.messages import Counts, End, Ready, Refused, Status
-from contract.refusal import EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
+from contract.refusal import (
+    EXIT_ABORTED,
+    EXIT_BAD_INPUT,
+    EXIT_INTERNAL_ERROR,
+    EXIT_NOT_RESTORED,
+    EXIT_PASS,
+    EXIT_UNKNOWN,
+    Refusal,
+)
 from contract.run import read_manifest
 from scenarios.gateway import counters
 from scenarios.gateway.recorder import Recorder
@@ -191,6 +199,72 @@ def test_a_start_from_the_page_is_checked_once(life):
     assert found.life.state() == "stopped"
 
 
+def test_a_start_is_refused_while_another_is_checked_opened_open_or_closed(life, monkeypatch, capsys):
+    found = life(Process(), headless=False)  # chaos is not ready yet
+    found.life.prepare()
+    checking, go_on = gevent.event.Event(), gevent.event.Event()
+    monkeypatch.setattr(checks, "must_pass", lambda *_: checking.set() or go_on.wait())
+
+    def refused(why):
+        with pytest.raises(Refusal, match=why):
+            found.life.check_start(found.options, 9)
+        found.load.runner, before = "stopped", found.load.runner  # as after a key on Locust's terminal
+        with pytest.raises(gevent.GreenletExit):
+            found.life.start()
+        found.load.runner = before
+
+    check = gevent.spawn(found.life.check_start, found.options, 9)
+    checking.wait()
+    refused("a run is being opened")
+    go_on.set()
+    assert check.get() == 9
+    found.life.take_start()
+    start = gevent.spawn(found.life.start)
+    until(lambda: "chaos" in found.steps)
+    refused("a run is being opened")
+    found.process.put(READY)
+    start.get()
+    with pytest.raises(Refusal, match="a run is open; stop it before you start another"):
+        found.life.check_start(found.options, 9)
+    reporting, go_on = gevent.event.Event(), gevent.event.Event()
+    monkeypatch.setattr(
+        found.life, "_report", lambda _: (reporting.set(), go_on.wait(), Verdict("PASS", EXIT_PASS))[2]
+    )
+    stop = gevent.spawn(found.life._stop, quit=False)
+    reporting.wait()
+    refused("the last run is being closed")
+    go_on.set()
+    stop.get()
+    assert found.steps.count("chaos") == 1
+    assert len(list(found.results.glob("2*"))) == 1
+    assert found.life.check_start(found.options, 9) == 9
+
+
+def test_a_stop_while_a_start_is_checked_ends_that_start_and_no_later_one(life, monkeypatch):
+    found = life(Process(READY), headless=False)
+    found.life.prepare()
+    found.life.cancel_check()  # there is none
+    checking, go_on = gevent.event.Event(), gevent.event.Event()
+    monkeypatch.setattr(checks, "must_pass", lambda *_: checking.set() or go_on.wait())
+    check = gevent.spawn(found.life.check_start, found.options, 9)
+    checking.wait()
+    found.life.cancel_check()
+    go_on.set()
+    with pytest.raises(Refusal, match="the start was stopped before the run was opened"):
+        check.get()
+    assert (found.life.state(), found.life.is_on()) == ("ready", False)
+    assert found.life.check_start(found.options, 9) == 9
+
+
+def test_a_start_that_fails_its_check_is_dropped(life, monkeypatch):
+    found = life(Process(READY), headless=False)
+    found.life.prepare()
+    monkeypatch.setattr(checks, "must_pass", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        found.life.check_start(found.options, 9)
+    assert (found.life.state(), found.life.is_on()) == ("ready", False)
+
+
 def test_a_page_s_run_prints_its_verdict_when_it_is_closed(life, capsys):
     found = life(Process(READY), headless=False)
     found.open()
@@ -205,7 +279,60 @@ def test_our_own_error_while_a_run_is_opened_is_not_passed(life, monkeypatch):
     with pytest.raises(gevent.GreenletExit):
         found.life.start()
     until(lambda: "quit" in found.load.calls)
+    assert found.load.exit_code == EXIT_INTERNAL_ERROR
+
+
+def test_a_headless_run_that_is_stopped_before_it_is_open_has_no_evidence(life):
+    found = life(Process(READY))
+    found.life.prepare()
+    found.life.quitting()
     assert found.load.exit_code == EXIT_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("chaos", "report", "code"),
+    [
+        (EXIT_INTERNAL_ERROR, EXIT_UNKNOWN, EXIT_INTERNAL_ERROR),
+        (EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED, EXIT_NOT_RESTORED),
+        (EXIT_NOT_RESTORED, EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED),
+        (EXIT_PASS, EXIT_INTERNAL_ERROR, EXIT_INTERNAL_ERROR),
+        (-9, EXIT_UNKNOWN, EXIT_UNKNOWN),
+    ],
+)
+def test_the_exit_code_of_a_run_whose_children_met_an_error_of_their_own(
+    life, monkeypatch, chaos, report, code
+):
+    found = life(Process(READY))
+    monkeypatch.setattr(found.life, "_report", lambda _: Verdict("words", report))
+    found.open()
+    found.process.put(End(None, []))
+    found.process.end(chaos)
+    until(lambda: "quit" in found.load.calls)
+    assert found.load.exit_code == code
+    assert found.manifest().get("verdict_exit_code") == (None if report == EXIT_INTERNAL_ERROR else report)
+    if chaos == EXIT_INTERNAL_ERROR:
+        assert found.manifest()["reason"] == "error: chaos ended by an error of its own (exit code 70)"
+    assert ("restore" in found.steps) == (chaos in (EXIT_INTERNAL_ERROR, -9))
+
+
+def test_our_own_error_while_a_run_is_closed_has_its_own_exit_code(life, monkeypatch):
+    found = life(Process(READY))
+    monkeypatch.setattr(closing, "close_folder", lambda *_: 1 / 0)
+    found.open()
+    found.process.put(End(None, []))
+    found.process.end(EXIT_PASS)
+    until(lambda: "quit" in found.load.calls)
+    assert found.load.exit_code == EXIT_INTERNAL_ERROR
+
+
+def test_a_headless_run_whose_chaos_met_an_error_of_its_own_at_its_start_exits_with_70(life, capsys):
+    found = life(Process())
+    found.life.prepare()
+    found.process.end(EXIT_INTERNAL_ERROR)
+    with pytest.raises(SystemExit) as left:
+        found.life.start()
+    assert left.value.code == EXIT_INTERNAL_ERROR
+    assert "chaos ended by an error of its own (exit code 70) before it started" in capsys.readouterr().err
 
 
 def test_the_counts_for_the_guards_are_sent_with_each_status(life):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from contract.refusal import Refusal
-from scenarios.run.page_state import Moment, shown, takes_edits
+from scenarios.run.page_state import Moment, refuse_second_run, shown, takes_edits
 
 OPENING, CLOSING = "a run is being opened", "the last run is being closed"
 
@@ -37,6 +37,11 @@ def test_the_page_polls_from_the_start_until_the_run_is_closed(moment, state, ed
     else:
         with pytest.raises(Refusal, match=edits):
             takes_edits(moment)
+    if edits is False:
+        refuse_second_run(moment)
+    else:
+        with pytest.raises(Refusal, match="a run is open; stop it" if edits is True else edits):
+            refuse_second_run(moment)
 
 
 def test_the_states_are_locusts():

@@ -48,14 +48,16 @@ def test_the_end_of_a_stack_is_an_error_unless_it_was_taken_down(taken_down, end
     stack.take_down()
 
 
-def test_a_stack_that_ends_before_it_is_ready_is_refused(monkeypatch):
+@pytest.mark.parametrize(("code", "exits_with"), [(64, 64), (70, 70), (-9, 70)])
+def test_a_stack_that_ends_before_it_is_ready_is_refused(monkeypatch, code, exits_with):
     process = Process()
     stack = Stack(EMBEDDED, process.launch)
     monkeypatch.setenv(stack.topology.gateway.api_key, "sk-own")
-    process.end(1)
+    process.end(code)
     stack.start()
-    with pytest.raises(Refusal, match="the embedded stack did not start; see the line above"):
+    with pytest.raises(Refusal, match="the embedded stack did not start; see the line above") as found:
         stack.wait_ready()
+    assert found.value.exit_code == exits_with
 
 
 def test_no_process_is_started_for_any_other_stack():
@@ -99,18 +101,23 @@ def test_chaos_checks_the_steps_and_the_analysis_the_expectations():
 
 
 @pytest.mark.parametrize(
-    ("results", "words"),
+    ("results", "words", "exits_with"),
     [
-        ([(64, "no fault 'x'\n"), (0, "")], "no fault 'x'"),
-        ([(64, "no fault 'x'\n"), (64, "no checker 'y'\n")], "no fault 'x'\nno checker 'y'"),
-        ([(0, ""), (-9, "")], "b failed"),
+        ([(64, "no fault 'x'\n"), (0, "")], "no fault 'x'", 64),
+        ([(64, "no fault 'x'\n"), (64, "no checker 'y'\n")], "no fault 'x'\nno checker 'y'", 64),
+        ([(0, ""), (-9, "")], "b failed", 70),
+        (
+            [(64, "no fault 'x'\n"), (70, "Traceback")],
+            "no fault 'x'\nb ended by an error of its own (exit code 70); its traceback is on the terminal",
+            70,
+        ),
     ],
 )
-def test_what_the_checks_refuse_is_refused_in_their_words(results, words):
+def test_what_the_checks_refuse_is_refused_in_their_words(results, words, exits_with):
     checks.must_pass(["a"], ["b"], popen=popen((0, "a warning"), (0, "")))
     with pytest.raises(Refusal) as found:
         checks.must_pass(["a"], ["b"], popen=popen(*results))
-    assert str(found.value) == words
+    assert (str(found.value), found.value.exit_code) == (words, exits_with)
 
 
 def test_results_must_be_writable(tmp_path):
@@ -289,7 +296,9 @@ def test_a_search_that_is_stopped_is_over_at_once():
     assert (found.over.get(timeout=0), calls) == (0, [])
 
 
-@pytest.mark.parametrize(("exit_code", "restores"), [(0, []), (3, []), (-9, [["restore"]])])
+@pytest.mark.parametrize(
+    ("exit_code", "restores"), [(0, []), (3, []), (4, []), (5, []), (-9, [["restore"]]), (70, [["restore"]])]
+)
 def test_only_what_a_killed_chaos_left_open_is_restored_here(exit_code, restores):
     ran = []
     closing.restore_left_open(exit_code, ["restore"], run=lambda argv, **_: ran.append(argv))
