@@ -130,6 +130,6 @@ class Timeline(Strict):
         return max(s.at + s.for_ for s in self.steps) + self.settle
 
 
-def read(path: Path) -> Timeline:
-    """A timeline from its file. Raises Refusal."""
-    return load(path, Timeline)
+def read(path: Path, links: bool = True) -> Timeline:
+    """A timeline from its file. `links`: False for a file of a run folder. Raises Refusal."""
+    return load(path, Timeline, links)

@@ -208,9 +208,9 @@ class Topology(Strict):
         return next((setting for setting in settings if setting is not None), "length") == "length"
 
 
-def read(path: Path) -> Topology:
-    """A topology from its file. Raises Refusal."""
-    return load(path, Topology)
+def read(path: Path, links: bool = True) -> Topology:
+    """A topology from its file. `links`: False for a file of a run folder. Raises Refusal."""
+    return load(path, Topology, links)
 
 
 def read_text(text: str) -> Topology:

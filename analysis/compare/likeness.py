@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
-import yaml
 
 from analysis.frames import Frames
 from analysis.metrics.shares import PROBES, users_requests
 from contract import ranks
 from contract.duration import text
 from contract.refusal import Refusal, no_such
+from contract.strict import parse_yaml
 from contract.topology import Topology
 
 REFUSED = ("topology", "prompts", "load", "timeline")
@@ -217,11 +217,10 @@ def _versions(manifest: Mapping[str, Any]) -> dict[str, object]:
 
 def _configuration(run: Frames) -> dict[str, object]:
     """gateway.yaml, flat: `router_settings.cooldown_time` → 30."""
-    file = run.path / "gateway.yaml"
     try:
-        data = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError):
-        return {}
+        data = parse_yaml(run.inputs.get("gateway.yaml", "{}"))
+    except ValueError as e:
+        raise Refusal(f"{run.path}/gateway.yaml: {e}") from None
     return dict(_flat("", data))
 
 
