@@ -3,13 +3,18 @@
 import unicodedata
 from itertools import accumulate
 
+from contract.foreign import without
+
 LONGEST = 2000  # characters that are read
 
 
 def clean(text: str) -> str:
-    """One line: a space for each run of white space; characters that cannot be printed are removed (an escape sequence without
+    """One line without our secrets: a space for each run of white space; characters that cannot be printed are removed (an escape sequence without
     its escape character has no effect)."""
-    kept = [c if c.isprintable() else " " if c.isspace() else "" for c in text[:LONGEST]]
+    kept = [
+        c if c.isprintable() else " " if c.isspace() else ""
+        for c in without((), text[: 2 * LONGEST])[:LONGEST]
+    ]
     return " ".join("".join(kept).split())
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract import thoughts
+from contract.foreign import without
 
 _ERROR_LENGTH = 300  # characters of an error that a record keeps
+_READ_LENGTH = 4096  # characters of it that are searched for secrets, which may be long
 _CONTENT_KEYS = ("content", "tool_calls", "refusal")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
 """vLLM and Ollama use reasoning, DeepSeek and llama.cpp reasoning_content, OpenRouter reasoning_details, Anthropic's models
@@ -178,8 +180,9 @@ def _message_in(error: dict[str, Any], otherwise: str = NO_MESSAGE) -> str:
 
 
 def recordable(text: object) -> str:
-    """A server's text, cut and re-encoded so that a record can hold it: JSON can spell characters that UTF-8 cannot."""
-    return str(text)[:_ERROR_LENGTH].encode("utf-8", "replace").decode()
+    """A server's text without our secrets, cut and re-encoded so that a record can hold it: JSON can spell characters that UTF-8
+    cannot."""
+    return without((), str(text)[:_READ_LENGTH])[:_ERROR_LENGTH].encode("utf-8", "replace").decode()
 
 
 def _take_choice(choice: object, at: float, answer: Answer) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from contract import page as pages
 from contract.endpoint import headers_of
+from contract.foreign import without
 from contract.framing import End
 from contract.outcome import redirected
 from contract.records import GATEWAY
@@ -83,7 +84,11 @@ def samples(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
             value = float(sample[3])
         except ValueError:
             continue
-        yield sample[1], {k: _ESCAPED.sub(_unescaped, v) for k, v in _LABEL.findall(sample[2] or "")}, value
+        yield (
+            sample[1],
+            {k: without((), _ESCAPED.sub(_unescaped, v)) for k, v in _LABEL.findall(sample[2] or "")},
+            value,
+        )
 
 
 def _unescaped(found: re.Match[str]) -> str:

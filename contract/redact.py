@@ -1,13 +1,11 @@
-"""Removes secrets from foreign texts: a gateway's configuration, whose copy in a run must be safe to share, and a server's
-error messages."""
+"""Removes secrets from a gateway's configuration, so that its copy in a run is safe to share. Pure."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
-from contract import gateways, secret_text, strict
+from contract import secret_text, strict
 
 NOTE = "# As it was used. Texts are shown only under keys that hold no secret; (redacted …) stands for the others.\n"
 _REFERENCE = re.compile(r"os\.environ/[A-Za-z_]\w{0,63}|\$\{[A-Za-z_]\w{0,63}\}")
@@ -95,25 +93,6 @@ _SECRET_SECTIONS = frozenset(
 )
 _ADDRESSES = frozenset(["api_base", "base_url", "redis_url", "redis_host", "host"])
 """Of these, scheme, host and port are shown, and a plain path. Elsewhere a url may be a secret as a whole, as a webhook's is."""
-
-
-_WORTH = 6  # a part of a key of at least so many characters is secret
-
-
-def without(secrets: Iterable[str], words: str) -> str:
-    """The words without these secrets, also if one is cut at the end. A short secret is replaced only as a whole word."""
-    for kind in gateways.every():
-        words = kind.shows_key.sub("", words) if kind.shows_key else words
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) < _WORTH:
-            words = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "(key)", words)
-            continue
-        words = words.replace(secret, "(key)")
-        for length in range(len(secret) - 1, _WORTH - 1, -1):
-            if words.endswith(secret[:length]):
-                words = words[:-length] + "(key)"
-                break
-    return words
 
 
 def redact(text: str) -> str:

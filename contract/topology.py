@@ -7,14 +7,14 @@ from typing import Literal, Self
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from contract import gateways
+from contract import foreign, gateways
 from contract.blast_radius import Handles
 from contract.duration import Duration
 from contract.embedded import Embedded
 from contract.fields import RESERVED, BaseUrl, Name, SecretName, Url, server_of
 from contract.gateway_kind import GatewayKind
 from contract.handle_kind import Place
-from contract.headers import Headers, environment
+from contract.headers import Headers, environment, variables
 from contract.match import Match, rank, refuse_mixed
 from contract.refusal import no_such
 from contract.strict import Strict, load, validate
@@ -44,6 +44,8 @@ class Server(Strict):
     def _authorized_once(self) -> Self:
         if self.api_key is not None and any(name.lower() == "authorization" for name in self.headers):
             raise ValueError("headers: Authorization: api_key sets it too; give one of them")
+        for name in (*variables(self.headers), *([self.api_key] if self.api_key else [])):
+            foreign.mention(name)  # a gateway may repeat the key of a tier that this process sends nothing to
         return self
 
 

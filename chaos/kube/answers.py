@@ -13,6 +13,8 @@ from typing import Any
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
+from contract.foreign import without
+
 # A caller that must not give up catches these and tries again. The client raises its own exception for a refusal,
 # urllib3's for no answer, and ValueError for an answer that it cannot read.
 API_ERRORS = (ApiException, urllib3.exceptions.HTTPError, ValueError)
@@ -192,8 +194,8 @@ def api_error_text(error: Exception) -> str:
 
 
 def line(text: str) -> str:
-    """Foreign text as one short line, without control characters."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))[:_LINE]
+    """Foreign text as one short line, without control characters and without our secrets."""
+    return without((), "".join(c if c.isprintable() else " " for c in " ".join(text.split())))[:_LINE]
 
 
 def _parsed(data: bytes) -> dict[str, Any] | None:
