@@ -17,81 +17,27 @@ _HEX = re.compile(r"[0-9A-Fa-f-]{32,}")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._:-]{0,64})*")
 
 # LiteLLM's keys whose texts an operator needs to read, and which hold no secret.
-_SHOWN = frozenset(
-    [
-        "model_name",
-        "model",
-        "base_model",
-        "custom_llm_provider",
-        "api_version",
-        "mode",
-        "region_name",
-        "aws_region_name",
-        "vertex_location",
-        "watsonx_region_name",
-        "s3_region_name",
-        "budget_duration",
-        "reasoning_effort",
-        "allowed_openai_params",
-        "additional_drop_params",
-        "supported_environments",
-        "access_groups",
-        "tags",
-        "routing_strategy",
-        "optional_pre_call_checks",
-        "fallbacks",
-        "default_fallbacks",
-        "context_window_fallbacks",
-        "content_policy_fallbacks",
-        "model_group_alias",
-        "routing_groups",
-        "caching_groups",
-        "background_health_check_model_groups",
-        "debug_level",
-        "time_period",
-        "default_adaptive_router_model",
-        "auto_router_default_model",
-        "auto_router_embedding_model",
-        "callbacks",
-        "success_callback",
-        "failure_callback",
-        "service_callback",
-        "audit_log_callbacks",
-        "type",
-        "supported_call_types",
-        "prometheus_exclude_labels",
-        "prometheus_exclude_metrics",
-        "group",
-        "metrics",
-        "include_labels",
-        "alerting",
-        "alert_types",
-        "allowed_routes",
-        "public_model_groups",
-        "ui_access_mode",
-        "key_management_system",
-        "database_type",
-        "completion_model",
-        "guardrail_name",
-        "guardrail",
-        "maximum_spend_logs_retention_period",
-        "maximum_spend_logs_retention_interval",
-        "log_level",
-    ]
-)
-_OF_MODELS = frozenset(
-    [
-        "fallbacks",
-        "context_window_fallbacks",
-        "content_policy_fallbacks",
-        "model_group_alias",
-        "routing_groups",
-    ]
-)
-_SECRET_SECTIONS = frozenset(
-    ["headers", "extra_headers", "default_headers", "environment_variables", "database_url"]
-)
-_ADDRESSES = frozenset(["api_base", "base_url", "redis_url", "redis_host", "host"])
+_SHOWN = frozenset((
+    "model_name", "model", "base_model", "custom_llm_provider", "api_version", "mode", "region_name",
+    "aws_region_name", "vertex_location", "watsonx_region_name", "s3_region_name", "budget_duration",
+    "reasoning_effort", "allowed_openai_params", "additional_drop_params", "supported_environments", "access_groups",
+    "tags", "routing_strategy", "optional_pre_call_checks", "fallbacks", "default_fallbacks",
+    "context_window_fallbacks", "content_policy_fallbacks", "model_group_alias", "routing_groups", "caching_groups",
+    "background_health_check_model_groups", "debug_level", "time_period", "default_adaptive_router_model",
+    "auto_router_default_model", "auto_router_embedding_model", "callbacks", "success_callback", "failure_callback",
+    "service_callback", "audit_log_callbacks", "type", "supported_call_types", "prometheus_exclude_labels",
+    "prometheus_exclude_metrics", "group", "metrics", "include_labels", "alerting", "alert_types", "allowed_routes",
+    "public_model_groups", "ui_access_mode", "key_management_system", "database_type", "completion_model",
+    "guardrail_name", "guardrail", "maximum_spend_logs_retention_period", "maximum_spend_logs_retention_interval",
+    "log_level",
+))  # fmt: skip
+_OF_MODELS = frozenset((
+    "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "model_group_alias", "routing_groups",
+))  # fmt: skip
+_SECRET_SECTIONS = frozenset((
+    "headers", "extra_headers", "default_headers", "environment_variables", "database_url",
+))  # fmt: skip
+_ADDRESSES = frozenset(("api_base", "base_url", "redis_url", "redis_host", "host"))
 """Of these, scheme, host and port are shown, and a plain path. Elsewhere a url may be a secret as a whole, as a webhook's is."""
 
 

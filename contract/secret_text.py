@@ -5,70 +5,27 @@ commands of an operator it is the only one, so there it must not refuse ordinary
 """
 
 import re
+import shlex
+from collections.abc import Sequence
 from itertools import pairwise
 
-_NAMES = frozenset(
-    [
-        "key",
-        "keys",
-        "apikey",
-        "apikeys",
-        "secret",
-        "secrets",
-        "password",
-        "passwords",
-        "passwd",
-        "pwd",
-        "passphrase",
-        "pass",
-        "pw",
-        "token",
-        "authtoken",
-        "credential",
-        "credentials",
-        "creds",
-        "auth",
-        "authorization",
-        "cookie",
-        "cookies",
-        "webhook",
-        "webhooks",
-        "dsn",
-        "signature",
-        "sig",
-        "bearer",
-        "jwt",
-        "pin",
-        "otp",
-    ]
-)
+_NAMES = frozenset((
+    "key", "keys", "apikey", "apikeys", "secret", "secrets", "password", "passwords", "passwd", "pwd", "passphrase",
+    "pass", "pw", "token", "authtoken", "credential", "credentials", "creds", "auth", "authorization", "cookie",
+    "cookies", "webhook", "webhooks", "dsn", "signature", "sig", "bearer", "jwt", "pin", "otp",
+))  # fmt: skip
 # Of `--token-file`, `key_management_system`, `input_cost_per_token`: no secret, but something about one.
-_ABOUT = frozenset(
-    [
-        "file",
-        "path",
-        "dir",
-        "name",
-        "id",
-        "type",
-        "ttl",
-        "size",
-        "count",
-        "env",
-        "alias",
-        "system",
-        "length",
-        "limit",
-        "limits",
-        "timeout",
-        "seconds",
-        "duration",
-        "interval",
-    ]
-)
-_AMOUNT = frozenset(["cost", "per", "max", "min", "num", "number", "limit", "rpm", "tpm"])
+_ABOUT = frozenset((
+    "file", "path", "dir", "name", "id", "type", "ttl", "size", "count", "env", "alias", "system", "length", "limit",
+    "limits", "timeout", "seconds", "duration", "interval", "mode", "method", "kind", "server", "host", "port",
+    "plugin", "provider", "realm", "scheme", "region", "ref", "version",
+))  # fmt: skip
+_AMOUNT = frozenset((
+    "cost", "per", "max", "min", "num", "number", "limit", "rpm", "tpm", "existing", "bos", "eos", "pad", "unk",
+    "special",
+))  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_REFERENCE = r"\$(?:\{\w+\}|\w+|\([^()]*\))|os\.environ/\w+|%\w+%|<\w+>|\{\w+\}|\*{3,}"
+_REFERENCE = r"\$(?:\{\w+\}|[A-Za-z_]\w*|\([^()]*\))|os\.environ/\w+|%\w+%|<\w+>|\{\w+\}|\*{3,}"
 REFERENCE = re.compile(_REFERENCE)
 """The name of a variable in the place of a value."""
 
@@ -76,7 +33,7 @@ REFERENCE = re.compile(_REFERENCE)
 _KNOWN = re.compile(
     r"""
     (?<![A-Za-z0-9]) (?:
-        (?:sk|pk|rk|ak)[-_](?:[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*|(?:live|test|proj|ant|or|lf)[-_][A-Za-z0-9_-]+|[A-Za-z0-9_]{16,})
+        (?:sk|pk|rk|ak)[-_](?:[A-Za-z0-9_-]{0,256}[0-9][A-Za-z0-9_-]*|(?:live|test|proj|ant|or|lf)[-_][A-Za-z0-9_-]+|[A-Za-z0-9_]{16,})
         | (?:ghp|gho|ghu|ghs|ghr|github_pat|glpat|gldt|npm|hf|gsk|xai|r8|dop_v1|nvapi|pypi|tvly|pplx|fw|lsv2|shpat|whsec)[-_][A-Za-z0-9_-]{16,}
         | xox[abeoprs]-[A-Za-z0-9-]{8,} | AIza[A-Za-z0-9_-]{30,} | ya29\.[A-Za-z0-9_-]{16,} | SG\.[A-Za-z0-9_-]{16,}
         | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}
@@ -91,14 +48,17 @@ _SCHEME = re.compile(
 )  # `basic authentication` has neither a digit nor a capital
 _IN_URL = re.compile(r"://(?P<user>[^/?#\s@]*)@")
 _HOOK = re.compile(r"hooks\.slack\.com/|/api/webhooks/|webhook\.office\.com/|/webhooks?/\S|hooks\.zapier\.com/|/hooks/\S", re.IGNORECASE)  # fmt: skip
-_PAIR = re.compile(r"([A-Za-z][\w.-]*)[\"']?[ \t]*(=|:)[ \t]*[\"']?([^\s\"',;&|)]+)")
+_PAIR = re.compile(
+    r"(?<![\w.-])-{0,2}([A-Za-z][\w.-]{0,100})(?=[\"']?[ \t]{0,9}(=|:[ \t\"']|:)[ \t]{0,9}[\"']?([^\s\"',;&|)]{1,200}))"
+)  # bounded, since the value may hold the next pair
+_DEPTH = 3  # of a shell's text inside another's
 _RUN = re.compile(r"[A-Za-z0-9+/_=-]{20,}")
-_ORDINARY = frozenset(
-    ["true", "false", "none", "null", "default", "bearer", "basic", "token", "digest", "negotiate"]
-)
-_SHORT_NAMES = frozenset(
-    ["pass", "pw", "key", "keys", "pin", "sig", "auth", "token", "secret"]
-)  # `key: name` is ordinary text
+_ORDINARY = frozenset((
+    "true", "false", "none", "null", "default", "empty", "dummy", "bearer", "basic", "token", "digest", "negotiate",
+))  # fmt: skip
+_WEAK = frozenset(("pass", "pw", "key", "keys", "pin", "sig", "auth", "secret", "cookie"))
+"""Alone they are often names of something else: `--key name`, `--secret vllm-tls`. A value of theirs has a digit or a capital."""
+_FILE = re.compile(r"(?:\.{0,2}|~)/|@|file:|.*\.(?:pem|key|crt|cer|pub|p12|json|ya?ml|txt|toml|env|conf)$")
 
 
 def is_name(name: str) -> bool:
@@ -113,8 +73,8 @@ def is_reference(text: str) -> bool:
     return REFERENCE.fullmatch(text.strip()) is not None
 
 
-def look(text: str) -> str | None:
-    """What in the text looks like a secret, in words, without repeating it; None: nothing does."""
+def look(text: str, random: bool = True) -> str | None:
+    """What in the text looks like a secret, in words, without repeating it; None: nothing does. `random`: text at random does."""
     if _KNOWN.search(text):
         return "a key"
     if _SCHEME.search(text):
@@ -125,7 +85,7 @@ def look(text: str) -> str | None:
     if _HOOK.search(text):
         return "the url of a webhook"
     for name, sign, value in _PAIR.findall(text):
-        if is_name(name) and _is_value(name, sign, value):
+        if is_name(name) and _is_value(name, value) and _is_given(name, sign, value):
             return f"the value of {name}"
     runs = (
         part for run in _RUN.findall(text) for part in (run.split("/") if run.startswith("/") else [run])
@@ -133,17 +93,54 @@ def look(text: str) -> str | None:
     return "random text, as a key is" if any(_random(run) for run in runs) else None
 
 
-def _is_value(name: str, sign: str, value: str) -> bool:
+def in_arguments(argv: Sequence[str], depth: int = 0) -> tuple[int, str] | None:
+    """The place of the first argument of a command that has a secret (from 1), and what it has; None: none has one.
+
+    Besides `look`, an argument is a secret after an option that names one (`--password hunter2`), also in a shell's text.
+    """
+    program = argv[0].rpartition("/")[2] if argv else ""
+    before = ""
+    for number, argument in enumerate(argv, 1):
+        found = look(argument) or _after(program, before, argument)
+        if found is None and depth < _DEPTH and re.search(r"\s", argument):
+            inner = in_arguments(_words(argument), depth + 1)
+            found = inner and inner[1]
+        if found is not None:
+            return number, found
+        before = argument
+    return None
+
+
+def _after(program: str, option: str, value: str) -> str | None:
+    if program == "curl" and option in ("-u", "--user", "--proxy-user") and ":" in value:
+        return None if is_reference(value.partition(":")[2]) else "a user and a password"
+    if program == "sshpass" and option == "-p":
+        return None if is_reference(value) else "a password"
+    named = option.startswith("-") and "=" not in option and not value.startswith("-")
+    return (
+        f"the value of {option}"
+        if named and is_name(option) and _is_value(option.lstrip("-"), value)
+        else None
+    )
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # half a quotation
+        return text.split()
+
+
+def _is_given(name: str, sign: str, value: str) -> bool:
+    """Whether `name: value` gives a value, as in a header or JSON; `key:vllm:1` is a name of its own."""
+    return sign == "=" or (len(value) > 5 and (sign != ":" or name.lower() not in _WEAK))
+
+
+def _is_value(name: str, value: str) -> bool:
     """Whether a value after the name of a secret is one: no reference, no file, no ordinary word."""
-    if (
-        REFERENCE.match(value)
-        or value.startswith(("/", "./", "~/", "@", "file:"))
-        or value.lower() in _ORDINARY
-    ):
+    if REFERENCE.match(value) or _FILE.match(value) or value.lower() in _ORDINARY or len(value) < 4:
         return False
-    if sign == "=":
-        return len(value) > 3
-    return len(value) > 5 and (name.lower() not in _SHORT_NAMES or any(c.isdigit() for c in value))
+    return name.lower() not in _WEAK or any(c.isdigit() or c.isupper() for c in value)
 
 
 def _random(run: str) -> bool:

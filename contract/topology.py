@@ -11,7 +11,7 @@ from contract import foreign, gateways
 from contract.blast_radius import Handles
 from contract.duration import Duration
 from contract.embedded import Embedded
-from contract.fields import RESERVED, BaseUrl, Name, SecretName, Url, server_of
+from contract.fields import RESERVED, BaseUrl, Name, SecretName, Url, refuse_literal_secrets, server_of
 from contract.gateway_kind import GatewayKind
 from contract.handle_kind import Place
 from contract.headers import Headers, environment, variables
@@ -116,6 +116,7 @@ class Topology(Strict):
         twice = {n for n in names if names.count(n) > 1}
         if twice:
             raise ValueError(f"tiers: the name {sorted(twice)[0]!r} is given twice")
+        refuse_literal_secrets(self.model_dump())
         refuse_mixed(self.tiers)
         if self.embedded is None and self.gateway.url is None:
             raise ValueError("gateway: url is missing")
