@@ -67,19 +67,20 @@ def mutated(run: Path, seed: int, count: int) -> list[str]:
     """The lines of `mutated.py`. Fails if the process crashed or raised."""
     child = subprocess.run(
         [sys.executable, "-m", "tests.analysis.mutated", run, str(seed), str(count)],
-        cwd=ROOT, capture_output=True, text=True, timeout=1800,
+        cwd=ROOT, capture_output=True, text=True, timeout=170,
     )  # fmt: skip
     assert child.returncode == 0, f"{child.returncode}: {child.stdout[-300:]}{child.stderr[-2000:]}"
     return child.stdout.splitlines()
 
 
 @pytest.mark.verify
-def test_many_files_changed_at_random_give_a_report_or_a_refusal(tmp_path):
-    found = mutated(small(tmp_path).path, 2, 300)
-    assert len(found) == 300
+@pytest.mark.parametrize("seed", range(6))
+def test_files_changed_at_random_give_a_report_or_a_refusal(tmp_path, seed):
+    found = mutated(small(tmp_path).path, seed, 50)
+    assert len(found) == 50
     assert not [line for line in found if "report;" in line]
-    assert sum(" refused: " in line for line in found) > 40
-    assert sum(line.endswith(" report") for line in found) > 40
+    assert sum(" refused: " in line for line in found) > 5
+    assert sum(line.endswith(" report") for line in found) > 5
 
 
 @pytest.fixture(scope="module")
