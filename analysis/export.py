@@ -18,6 +18,7 @@ from analysis.frames import Frames
 from analysis.metrics import clocks
 from analysis.progress import OnProgress, no_progress
 from contract import samplers, spreadsheet
+from contract.records import Offset
 from contract.run import read_lines
 from contract.schemas import REQUESTS
 
@@ -54,6 +55,7 @@ def export(frames: Frames, out: Path, forms: list[str], on_progress: OnProgress 
         for form in forms:
             path = out / f"{name}.{form}"
             fresh = path.with_name(f".{path.name}.{os.getpid()}")
+            fresh.unlink(missing_ok=True)  # a link in a stranger's folder would be followed
             with _WRITERS[form](fresh, schema) as write:
                 for first in range(0, len(table), ROWS):
                     on_progress(f"writing {path.name}", (done + first) / whole)
@@ -71,7 +73,7 @@ def _tables(frames: Frames) -> Iterator[tuple[str, pd.DataFrame, pa.Schema]]:
     for name, table in frames.samples.items():
         yield name, table, samplers.find(name).schema
     yield "events", _json_column(frames.events, "detail"), _EVENTS
-    offsets = clocks.table(read_lines(frames.path / "clocks.jsonl")[0])
+    offsets = clocks.table(read_lines(frames.path / "clocks.jsonl", Offset)[0])
     yield "clocks", offsets, pa.schema([("worker", _TEXT)])
     counters = pd.DataFrame(frames.counters, columns=_COUNTERS.names)
     yield "counters", _json_column(counters, "counters"), _COUNTERS

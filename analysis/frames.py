@@ -3,6 +3,7 @@
 A killed run is read like any other: a missing file gives an empty table, a torn tail is skipped, and both are reported.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,17 +14,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from analysis import untrusted
 from analysis.columnar import columns
 from analysis.metrics import clocks, ledger
 from analysis.metrics.answered import by_answers
 from analysis.metrics.overload import overloaded_seconds, touched
 from analysis.metrics.windows import Trial, instant, trials_of
 from analysis.progress import OnProgress, no_progress
-from contract import gateway_version, samplers
+from contract import gateway_version, samplers, textfile
 from contract import timeline as timelines
 from contract import topology as topologies
+from contract.counters import Scrape
 from contract.ranks import Ranks
-from contract.records import GATEWAY, Lane, Outcome, WorkerEnd
+from contract.records import GATEWAY, Event, Lane, Offset, Outcome, WorkerEnd
 from contract.refusal import Refusal, no_such
 from contract.run import FINISHED, Batches, read_lines, read_manifest
 from contract.schemas import REQUESTS
@@ -31,6 +34,7 @@ from contract.timeline import Timeline
 from contract.topology import Tier, Topology
 
 RESULTS = Path("results")
+INPUTS = ("topology.yaml", "timeline.yaml", "gateway.yaml")  # copied into the run without secrets
 EVENT_FILES = (
     "chaos.jsonl",
     "guardian.jsonl",
@@ -129,12 +133,20 @@ class Frames:
     @cached_property
     def ledgers(self) -> dict[str, pd.DataFrame]:
         """Tier → its engine's ledger, see `ledger.read`; empty except on embedded stacks."""
-        return {p.stem: ledger.read(p) for p in sorted((self.path / "ledger").glob("*.jsonl"))}
+        folder = self.path / "ledger"
+        textfile.refuse_link(folder)
+        return {p.stem: ledger.read(p) for p in sorted(folder.glob("*.jsonl"))}
 
     @cached_property
     def counters(self) -> list[dict[str, Any]]:
         """The lines of counters.jsonl, see `contract.counters.Scrape`."""
-        return read_lines(self.path / "counters.jsonl")[0]
+        return read_lines(self.path / "counters.jsonl", Scrape)[0]
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """The texts of topology.yaml, timeline.yaml and gateway.yaml; only files that the run has."""
+        files = [self.path / name for name in INPUTS]
+        return {file.name: textfile.read(file, links=False) for file in files if os.path.lexists(file)}
 
     @property
     def cut_short(self) -> str | None:
@@ -216,20 +228,42 @@ def find_run(text: str | None) -> Path:
 
 
 def read(path: Path, on_progress: OnProgress = no_progress) -> Frames:
-    """The tables of the run in this folder. Raises Refusal if it is not a run folder."""
+    """The tables of the run in this folder. Raises Refusal if it is not a run folder.
+
+    The folder may be a stranger's: every file is checked as it is read, and what no run writes is refused.
+    """
+    try:
+        return _read(path, on_progress)
+    except MemoryError:
+        raise Refusal(f"{path}: its tables are larger than this machine's memory") from None
+
+
+def _read(path: Path, on_progress: OnProgress) -> Frames:
+    untrusted.refuse_links(path)
     manifest = read_manifest(path)
     torn: list[str] = []
-    offsets = clocks.table(_lines(path, "clocks.jsonl", torn))
+    possible = untrusted.Possible(path, manifest["started_at"])
+    offsets = clocks.table(_lines(path, "clocks.jsonl", torn, Offset))
     samples = {name: _samples(path, name, offsets, torn) for name in samplers.names()}
     requests, of_documents = _requests(path, torn, on_progress)
+    possible.gaps("requests.arrow", requests["gaps_ms"].array.numbers)
     requests = _derived(clocks.one_clock(requests, ["scheduled_at", "sent_at"], offsets), samples["client"])
     _mark_unattended(requests, manifest["unattended"])
     classified = _classified(requests, of_documents)
+    events = _events(path, torn)
+    tables = {
+        "clocks.jsonl": offsets,
+        "requests.arrow": requests,
+        EVENT_FILES[0]: events[events["by"] != "restore"],
+    }
+    for file, table in {**tables, **{samplers.file(name): table for name, table in samples.items()}}.items():
+        possible.check(file, table)
+    possible.check("restore.jsonl", events, untrusted.BY_HAND_S)
     held = columns.of_table(requests)
-    del requests
+    del requests, tables, table
     requests, covered, warmup = _split(held)
     columns.release_memory()
-    return Frames(
+    found = Frames(
         path=path,
         manifest=manifest,
         topology=_topology(path),
@@ -239,21 +273,23 @@ def read(path: Path, on_progress: OnProgress = no_progress) -> Frames:
         covered=covered,
         warmup=warmup,
         samples=samples,
-        events=_events(path, torn),
+        events=events,
         torn=tuple(torn),
     )
+    _ = found.counters, found.inputs  # small, so they are refused here
+    return found
 
 
 def _topology(path: Path) -> Topology:
     file = path / "topology.yaml"
-    if not file.exists():
+    if not os.path.lexists(file):
         raise Refusal(f"{file}: missing; it lists the tiers and their order")
-    return topologies.read(file)
+    return topologies.read(file, links=False)
 
 
 def _timeline(path: Path) -> Timeline | None:
     file = path / "timeline.yaml"
-    return timelines.read(file) if file.exists() else None
+    return timelines.read(file, links=False) if os.path.lexists(file) else None
 
 
 _PANDAS = {
@@ -340,17 +376,14 @@ EVENT_COLUMNS = (
 
 
 def _events(path: Path, torn: list[str]) -> pd.DataFrame:
-    rows = [line | {"file": file} for file in EVENT_FILES for line in _lines(path, file, torn)]
+    rows = [line | {"file": file} for file in EVENT_FILES for line in _lines(path, file, torn, Event)]
     events = pd.DataFrame(rows, columns=list(EVENT_COLUMNS))
     events["at"] = events["at"].astype("float64")
     return events.sort_values("at", kind="stable", ignore_index=True)
 
 
-def _lines(path: Path, file: str, torn: list[str]) -> list[dict[str, Any]]:
-    try:
-        lines, tail_torn = read_lines(path / file)
-    except ValueError as e:
-        raise Refusal(f"{path / file}: has a line that is not JSON: {e}") from None
+def _lines(path: Path, file: str, torn: list[str], kind: type) -> list[dict[str, Any]]:
+    lines, tail_torn = read_lines(path / file, kind)
     if tail_torn:
         torn.append(file)
     return lines

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.progress import OnProgress, no_progress
+from contract import textfile
 from contract.refusal import Refusal
 from contract.run import write_whole
 
@@ -76,6 +77,7 @@ def write_all(
     books = [(name, {"RUN": str(run)}) for name in OF_ONE_RUN]
     if against is not None:
         books.append((OF_TWO_RUNS, {"A": str(against), "B": str(run)}))
+    textfile.refuse_link(out)
     out.mkdir(parents=True, exist_ok=True)
     pages, failed = [], []
     for name, given in books:
@@ -96,7 +98,7 @@ def write(name: str, given: Mapping[str, str], out: Path, on_progress: OnProgres
     for old in out.glob(f"{name}-*.png"):
         old.unlink()
     for n, picture in enumerate(pictures(executed), 1):
-        (out / f"{name}-{n}.png").write_bytes(picture)
+        write_whole(out / f"{name}-{n}.png", picture)
     page = out / f"{name}.html"
     write_whole(page, as_html(executed, f"{name}: {', '.join(Path(g).name for g in given.values())}"))
     return page

@@ -14,6 +14,7 @@ from analysis.judging.verdict import Verdict
 from analysis.part_errors import Thrown
 from analysis.progress import OnProgress, no_progress
 from analysis.reporting import csv_text, summary, tables
+from contract import textfile
 from contract.refusal import Refusal
 from contract.run import write_whole
 
@@ -22,10 +23,18 @@ FOLDER = "report"
 
 def write(run: Evidence, found: Verdict, on_progress: OnProgress = no_progress) -> Path:
     """Write the report of a run; returns its folder. A part that raises is left out with a note; errors.txt has its traceback."""
+    folder = make_folder(run.frames.path)
+    try:
+        _write(run, found, folder, on_progress)
+    except OSError as e:
+        raise Refusal(f"{folder}: cannot be written: {e.strerror or e}; remove it, or make room") from None
+    return folder
+
+
+def _write(run: Evidence, found: Verdict, folder: Path, on_progress: OnProgress) -> None:
     # Imported here: callers that need only the verdict do not load matplotlib.
     from analysis import figures, html
 
-    folder = make_folder(run.frames.path)
     on_progress("writing tables", None)
     write_whole(folder / "verdict.json", json.dumps(verdict.as_json(found, run), indent=1) + "\n")
     write_whole(folder / "junit.xml", verdict.as_junit(found))
@@ -42,7 +51,6 @@ def write(run: Evidence, found: Verdict, on_progress: OnProgress = no_progress) 
         write_whole(folder / html.NAME, html.page(run, found, made))
     finally:
         _keep(run.thrown, folder)
-    return folder
 
 
 def _table(run: Evidence, name: str, make: Callable[[Evidence], pd.DataFrame | None]) -> pd.DataFrame | None:
@@ -73,7 +81,9 @@ def _keep(threw: Thrown, folder: Path) -> None:
 
 
 def make_folder(run: Path) -> Path:
+    """RUN/report/. Raises Refusal if it is a link, which would lead elsewhere, or cannot be made."""
     folder = run / FOLDER
+    textfile.refuse_link(folder)
     try:
         folder.mkdir(exist_ok=True)
     except OSError as e:

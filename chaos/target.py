@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
+from contract import foreign, page
 from contract import handles as handle_kinds
-from contract import page, redact
 from contract.blast_radius import Handles
 from contract.endpoint import headers_of
 from contract.framing import End
@@ -100,20 +100,20 @@ class Target:
         exchange = page.send(method, self.url + path, within_s, headers, self.ca_file, payload)
         secrets = [bare(value) for value in headers.values()]
         if exchange.end is not End.COMPLETE or exchange.status is None:
-            raise OSError(redact.without(secrets, f"{where}: {exchange.error or exchange.end}"))
+            raise OSError(foreign.without(secrets, f"{where}: {exchange.error or exchange.end}"))
         if missing is not None and exchange.status in (401, 403):
             raise OSError(f"{where}: status {exchange.status}: {missing}")
         text = page.body(exchange).decode(errors="replace")
         try:
             return exchange.status, _without(secrets, json.loads(text))
         except (ValueError, RecursionError):
-            return exchange.status, redact.without(secrets, text)
+            return exchange.status, foreign.without(secrets, text)
 
 
 def _without(secrets: Sequence[str], body: Any) -> Any:
     """Redacts only the strings of JSON: a secret such as a number or `null` would destroy the structure of the body."""
     if isinstance(body, str):
-        return redact.without(secrets, body)
+        return foreign.without(secrets, body)
     if isinstance(body, list):
         return [_without(secrets, each) for each in body]
     if isinstance(body, dict):

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract import printable, thoughts
+from contract.foreign import without
 
 LONGEST_JSON = 4 * 2**20
 """Bytes of one JSON text: as objects it takes up to thirty times its size."""
 _ERROR_LENGTH = 300  # characters of an error that a record keeps
+_READ_LENGTH = 4096  # characters of it that are searched for secrets, which may be long
 _CONTENT_KEYS = ("content", "tool_calls", "refusal")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
 """vLLM and Ollama use reasoning, DeepSeek and llama.cpp reasoning_content, OpenRouter reasoning_details, Anthropic's models
@@ -184,8 +186,9 @@ def _message_in(error: dict[str, Any], otherwise: str = NO_MESSAGE) -> str:
 
 
 def recordable(text: object) -> str:
-    """A server's text as one short line that a record can hold and a terminal can show."""
-    return printable.line(str(text)[:_ERROR_LENGTH].encode("utf-8", "replace").decode())
+    """A server's text without our secrets, as one short line that a record can hold and a terminal can show."""
+    kept = without((), str(text)[:_READ_LENGTH])[:_ERROR_LENGTH]
+    return printable.line(kept.encode("utf-8", "replace").decode())
 
 
 def _take_choice(choice: object, at: float, answer: Answer) -> None:

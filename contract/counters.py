@@ -4,7 +4,8 @@ Only the counters and labels named here are kept, so that no key and no client n
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from typing_extensions import TypedDict  # pydantic reads no other one before Python 3.12
 
 from contract.gateway_kind import GatewayKind
 
@@ -30,6 +31,14 @@ def labels(kind: GatewayKind) -> tuple[str, ...]:
     return tuple(label for label in (kind.answers_group, kind.answers_api_base, *LABELS) if label)
 
 
+class Counter(TypedDict):
+    """One counter of a page, with those of its labels that are kept."""
+
+    name: str
+    labels: dict[str, str]
+    value: float  # finite
+
+
 @dataclass(slots=True)
 class Scrape:
     """One line: the counters of one source at one instant, or why they could not be read."""
@@ -38,5 +47,5 @@ class Scrape:
     when: str  # before | after
     source: str  # `gateway`, or a tier's name
     url: str
-    counters: list[dict[str, Any]] = field(default_factory=list)  # {"name", "labels", "value"}
+    counters: list[Counter] = field(default_factory=list)
     error: str | None = None  # None: it was read

@@ -2,9 +2,11 @@
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
+
+from contract import secret_text
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -13,11 +15,16 @@ RESERVED = ("gateway",)  # "through the gateway" in records
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{text!r} is not a url; write it like http://host:port")
-    if parts.username or parts.password:
-        raise ValueError("a url must not carry a user or a password; use api_key: ${NAME}")
     shown = text.partition("?")[0]  # a query may be secret
+    if "@" in parts.netloc:
+        raise ValueError("a url must not carry a user or a password; use api_key: ${NAME}")
+    if secret_text.look(shown, random=False):
+        raise ValueError("a url must not carry a literal key; use api_key: ${NAME}, or headers:")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        what = "it" if "@" in shown else repr(shown)
+        raise ValueError(f"{what} is not a url; write it like http://host:port")
+    if secret_text.look(parts.query) or any(map(secret_text.is_name, parse_qs(parts.query))):
+        raise ValueError(f"the query of {shown!r} has a literal key; use api_key: ${{NAME}}, or headers:")
     if re.search(r"[\x00-\x20\x7f]", text):  # not valid in a request line
         raise ValueError(f"{shown!r} has white space, which a url cannot have; write it as %20")
     try:
@@ -62,6 +69,29 @@ def _handle(text: str) -> str:
     return text
 
 
+def _argv(argv: list[str]) -> list[str]:
+    # The topology is copied into the run, and a command line is visible to every user of the machine.
+    found = secret_text.in_arguments(argv)
+    if found is not None:
+        raise ValueError(
+            f"argument {found[0]} has {found[1]}; put it into the environment, which the command gets, and name it in a shell: "
+            "[sh, -c, 'curl -H \"Authorization: Bearer $NAME\" …']"
+        )
+    return argv
+
+
+def refuse_literal_secrets(data: object, place: str = "") -> None:
+    """Raises ValueError for a text that looks like a key, anywhere in an input that is copied into the run."""
+    if isinstance(data, dict):
+        for name, value in data.items():
+            refuse_literal_secrets(value, f"{place}{name}: ")
+    elif isinstance(data, list | tuple):
+        for number, value in enumerate(data, 1):
+            refuse_literal_secrets(value, f"{place}{number}: ")
+    elif isinstance(data, str) and (found := secret_text.look(data, random=False)) is not None:
+        raise ValueError(f"{place}has {found}; a literal key is refused, put it into the environment")
+
+
 Url = Annotated[str, AfterValidator(_url)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]
 """The url of a server, to which paths are appended; a `Url` is one page, with its query."""
@@ -69,7 +99,7 @@ Name = Annotated[str, AfterValidator(_name)]
 SecretName = Annotated[str, BeforeValidator(_secret)]
 """`${NAME}` in YAML; the name of the environment variable in Python. The secret itself is read where it is used."""
 NamespacedName = Annotated[str, AfterValidator(_handle)]
-Argv = Annotated[list[str], Field(min_length=1)]
+Argv = Annotated[list[str], Field(min_length=1), AfterValidator(_argv)]
 
 
 def server_of(url: str) -> str:

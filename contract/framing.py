@@ -9,6 +9,8 @@ from enum import StrEnum
 
 import httptools
 
+from contract.foreign import without
+
 LARGEST = 16 * 2**20
 """Bytes of one response in total: 32,000 tokens in events of 500 bytes."""
 MOST_PIECES = 250_000
@@ -118,7 +120,8 @@ class Framing:
     def _finish(self, end: End, at: float, error: str | None) -> None:
         if not self.done:
             self.done = True
-            self._exchange.end, self._exchange.ended_at, self._exchange.error = end, at, error
+            self._exchange.end, self._exchange.ended_at = end, at
+            self._exchange.error = None if error is None else without((), error)
 
     # Called by httptools, also for a second response in the same bytes.
     def on_message_begin(self) -> None:

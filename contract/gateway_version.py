@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
 
+from contract.foreign import without
 from contract.gateway_kind import GatewayKind
 from contract.records import GATEWAY
 
@@ -21,7 +22,7 @@ def named(kind: GatewayKind, via: str, status: int | None, headers: Mapping[str,
     if via != GATEWAY or status != 200 or kind.version is None:
         return None
     text = headers.get(kind.version, "").strip()
-    return text if _VERSION.fullmatch(text) else None
+    return text if _VERSION.fullmatch(text) and without((), text) == text else None
 
 
 def count(counts: MutableMapping[str, int], version: str, answers: int = 1) -> None:

@@ -6,10 +6,12 @@ environment.
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from contract import foreign
 from contract.refusal import Refusal
 
 SCHEMES = ("Bearer", "Basic", "Token")
@@ -67,6 +69,11 @@ Headers = Annotated[dict[str, str], BeforeValidator(_headers)]
 """Name → `${NAME}` or `Bearer ${NAME}`, as written; `resolved` reads the value where it is used."""
 
 
+def variables(headers: Mapping[str, str]) -> list[str]:
+    """The environment variables that these headers name."""
+    return [found[2] for value in headers.values() if (found := _VALUE.fullmatch(value))]
+
+
 def resolved(reference: str) -> str:
     """The value of a reference. Raises Refusal if the environment has none that is valid in a header."""
     found = _VALUE.fullmatch(reference)
@@ -75,7 +82,8 @@ def resolved(reference: str) -> str:
 
 
 def environment(name: str, what: str) -> str:
-    """A secret's value, valid in a header; `what`: its use in the topology. Raises Refusal, which names only the variable."""
+    """A secret's value, valid in a header, which no foreign text shows from now on; `what`: its use in the topology. Raises Refusal, which names only the variable."""
+    foreign.mention(name)
     value = os.environ.get(name)
     if not value:
         raise Refusal(f"the environment variable {name} is not set; the topology takes {what} from it")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from contract import page as pages
 from contract.endpoint import headers_of
+from contract.foreign import without
 from contract.framing import End
 from contract.outcome import redirected
 from contract.records import GATEWAY
@@ -120,7 +121,7 @@ def _labels(text: str | None) -> dict[str, str]:
     """`{a="b",c="d"}` as a mapping."""
     found, at = {}, 1
     while text is not None and (label := _LABEL.match(text, at)) is not None:
-        found[label[1]] = _ESCAPED.sub(_unescaped, label[2])
+        found[label[1]] = without((), _ESCAPED.sub(_unescaped, label[2]))
         at = label.end()
     return found
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from contract import printable
 from contract.answer import Answer, recordable, rejection_of
+from contract.foreign import without
 from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.records import GATEWAY, Outcome, RequestRecord, Witness
-from contract.redact import without
 from contract.request import Request
 from contract.stream import read_answer
 from contract.topology import Topology
@@ -153,14 +153,15 @@ def fill(
     record.status = exchange.status
     headers = exchange.headers
     kind = topology.gateway.of_kind
-    record.route_group = _header(headers, kind.group)
-    record.route_api_base = _header(headers, kind.api_base)
+    group, api_base = _header(headers, kind.group), _header(headers, kind.api_base)
+    record.route_group = None if group is None else recordable(group)
+    record.route_api_base = None if api_base is None else recordable(api_base)
     record.route_fallbacks = _count(_header(headers, kind.fallbacks))
     record.route_retries = _count(_header(headers, kind.retries))
     record.route_overhead_ms = _length(_header(headers, kind.overhead_ms))
     if exchange.status == 200:
         through = record.via == GATEWAY
-        record.tier = topology.tier_of(record.route_group, record.route_api_base) if through else record.via
+        record.tier = topology.tier_of(group, api_base) if through else record.via
     if proper_end is None:
         proper_end = AT_CAP if topology.ends_at_cap(record.via, record.tier) else UNKNOWN
     text = proper_end.shows is not None or classification is not None

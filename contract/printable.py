@@ -7,6 +7,8 @@ of writing direction, and all else that cannot be printed; an escape sequence wi
 import unicodedata
 from itertools import accumulate
 
+from contract.foreign import without
+
 LONGEST = 2000  # characters that are read
 LONGEST_LINE = 4000  # characters of a line that holds foreign text
 
@@ -24,8 +26,9 @@ def lines(text: object) -> str:
 
 
 def clean(text: str) -> str:
-    """One line: a space for each run of white space; characters that cannot be printed are removed."""
-    kept = [c if c.isprintable() else " " if c.isspace() else "" for c in text[:LONGEST]]
+    """One line without our secrets: a space for each run of white space; characters that cannot be printed are removed."""
+    known = without((), text[: 2 * LONGEST])[:LONGEST]
+    kept = [c if c.isprintable() else " " if c.isspace() else "" for c in known]
     return " ".join("".join(kept).split())
 
 

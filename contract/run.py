@@ -16,16 +16,24 @@ from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from contract import gateway_version, gateways, own_file
-from contract.records import FORMAT, Worker
+from contract import gateway_version, gateways, ipc, own_file, strict, textfile
+from contract.manifest import Manifest
+from contract.records import FORMAT, Event, Worker
 from contract.refusal import Refusal
 from contract.schemas import columns
 
 RUNNING, FINISHED, ABORTED = "running", "finished", "aborted"
+
+# The limits of a run folder's files, far above those of a run of a week.
+MOST_MANIFEST_BYTES = 4 * 2**20
+MOST_ARROW_BYTES = 64 * 2**30
+MOST_LINES_BYTES = 512 * 2**20
+LONGEST_LINE = 2**20  # bytes
+MOST_NESTED = 10_000  # lists and mappings in a line: a scrape has two for each counter
 
 
 class Run:
@@ -114,12 +122,13 @@ def open_run(
     return Run(path, manifest)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file atomically: a reader finds the old one or the new one, and a crash loses neither."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file atomically: a reader finds the old one or the new one, and a crash loses neither. No link is followed."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)  # of an earlier process with the same id; or a link in a stranger's folder
     # Others may not write it, whatever the umask: what a restore reads from it is acted on.
-    with open(own_file.opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w") as f:
-        f.write(text)
+    with open(own_file.opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as f:
+        f.write(content.encode() if isinstance(content, str) else content)
         f.flush()
         os.fsync(f.fileno())
     os.replace(fresh, path)
@@ -169,72 +178,115 @@ class JsonLines:
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
-    """The manifest. Raises Refusal if it is missing or of another format."""
+    """The manifest. Raises Refusal if it is missing, invalid, or of another format."""
+    file = run / "manifest.json"
+    if not os.path.lexists(file):
+        raise Refusal(f"{run}: is not a run folder; it has no manifest.json")
+    text = textfile.read(file, most_bytes=MOST_MANIFEST_BYTES, links=False)
     try:
-        manifest = json.loads((run / "manifest.json").read_text())
-    except FileNotFoundError:
-        raise Refusal(f"{run}: is not a run folder; it has no manifest.json") from None
-    except (OSError, ValueError) as e:
-        raise Refusal(f"{run}/manifest.json: cannot be read: {e}") from None
-    if manifest.get("format") != FORMAT:
+        found = strict.parse_json(text)
+    except ValueError as e:
+        raise Refusal(f"{file}: cannot be read: {e}") from None
+    number = found.get("format") if isinstance(found, dict) else None
+    if number != FORMAT:
         raise Refusal(
-            f"{run}: has format {manifest.get('format')}; this version reads format {FORMAT}. Analyse it with the version that "
+            f"{run}: has format {str(number)[:20]}; this version reads format {FORMAT}. Analyse it with the version that "
             "recorded it, or record a new run"
         )
-    return manifest
+    return strict.typed(text, Manifest, str(file))
 
 
 class Batches:
     """The whole batches of a file, one after another, as batches of `schema`. Iterate once. A missing file has none, and is not torn.
 
     Batches written after the reading began are left for the next reading. `torn`, valid after the iteration: whether bytes
-    follow the last whole batch, because the file was cut or its next batch was just being written.
+    follow the last whole batch, because the file was cut or its next batch was just being written. Raises Refusal for a file
+    that no run has: links, another schema, compressed or invalid batches.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema
-        self.size = path.stat().st_size if path.exists() else 0
+        self._file: BinaryIO | None = None
+        self.size = 0
+        if os.path.lexists(path):
+            self._file = textfile.opened(path, most_bytes=MOST_ARROW_BYTES, links=False)
+            self.size = os.fstat(self._file.fileno()).st_size
         self.torn = False
         self.walked = 0  # bytes
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        if not self.size:  # the schema comes with the first batch
+        if self._file is None:
             return
-        try:
-            with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
-                while file.tell() < self.size:
-                    try:
-                        batch = reader.read_next_batch()
-                    except (
-                        StopIteration
-                    ):  # an end marker: the file was closed, or a power loss left zeros, which read the same
-                        self.torn = file.tell() < self.size
-                        return
-                    self.walked = file.tell()
-                    yield batch
-        except (pa.ArrowInvalid, OSError):
-            self.torn = True
+        with self._file as file:
+            if not self.size:  # the schema comes with the first batch
+                return
+            try:
+                yield from self._batches(file)
+            except (ipc.NotWhole, OSError):
+                self.torn = True
+            except ipc.Unusual as e:
+                if isinstance(e, ipc.Damaged) and _only_zeros(file):  # as a power loss leaves it
+                    self.torn = True
+                    return
+                raise Refusal(
+                    f"{self._path}: {e} at byte {self.walked}; copy the file again from where it was recorded, or cut it there: "
+                    f"truncate -s {self.walked} {self._path}"
+                ) from None
+
+    def _batches(self, file: BinaryIO) -> Iterator[pa.RecordBatch]:
+        found = ipc.read_schema(file, self.size)
+        if not found.equals(self._schema):
+            raise Refusal(
+                f"{self._path}: its columns are not those of format {FORMAT}; copy the file again from where it was recorded"
+            )
+        while (at := file.tell()) < self.size:
+            left = max(self.size, os.fstat(file.fileno()).st_size) - at
+            batch = ipc.read_batch(file, left, self._schema)
+            if batch is None:  # the file was closed
+                self.torn = file.tell() < self.size
+                return
+            self.walked = file.tell()
+            yield batch
+
+
+def _only_zeros(file: BinaryIO) -> bool:
+    while part := file.read(2**20):
+        if part.strip(b"\0"):
+            return False
+    return True
 
 
 def read_arrow(path: Path, schema: pa.Schema) -> tuple[pa.Table, bool]:
-    """All whole batches of a file, and whether its tail was torn. A missing file gives an empty table, not torn."""
+    """All whole batches of a file, and whether its tail was torn. A missing file gives an empty table, not torn. Raises Refusal,
+    as `Batches`."""
     batches = Batches(path, schema)
     return pa.Table.from_batches(batches, schema=schema), batches.torn
 
 
-def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
-    """All whole lines of a JSON-lines file, and whether anything in it was torn. A missing file gives no lines."""
-    try:
-        text = path.read_text(errors="replace")
-    except FileNotFoundError:
+def read_lines(path: Path, kind: type = Event) -> tuple[list[dict[str, Any]], bool]:
+    """All whole lines of a JSON-lines file, and whether anything in it was torn. A missing file gives no lines.
+
+    `kind`: the dataclass of which each line is one. Raises Refusal for a line of another kind, and for a file that no run has.
+    """
+    if not os.path.lexists(path):
         return [], False
-    whole, _, tail = text.rpartition("\n")
-    found, torn = [], bool(tail)
-    for line in whole.splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:  # after a power loss a line may have any bytes
-            torn = True
+    found: list[dict[str, Any]] = []
+    torn = False
+    with textfile.opened(path, most_bytes=MOST_LINES_BYTES, links=False) as file:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+            where = f"{path} line {number}"
+            if len(line) > LONGEST_LINE or line.count(b"{") + line.count(b"[") > MOST_NESTED:
+                raise Refusal(f"{where}: is longer than a line that a run writes; remove it")
+            if not line.endswith(b"\n"):
+                torn = True
+                break
+            text = line.decode(errors="replace")
+            try:
+                strict.parse_json(text)
+            except ValueError:  # after a power loss a line may have any bytes
+                torn = True
+                continue
+            found.append(strict.typed(text, kind, where))
     return found, torn
 
 

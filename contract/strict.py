@@ -1,13 +1,18 @@
-"""YAML into a strict model: all errors of a file in one message, each with its place and the correction."""
+"""YAML and JSON into strict types: all errors of a file in one message, each with its place and the correction."""
 
+import functools
+import itertools
+import json
 import math
+import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from contract import textfile
 from contract.refusal import Refusal, no_such
@@ -29,12 +34,26 @@ class Strict(BaseModel):
 M = TypeVar("M", bound=Strict)
 
 
+MOST_YAML_BYTES = 2**20
+"""Of one file. The reader takes about a second for them."""
+MOST_YAML_NODES = 100_000  # keys and values, with each alias counted as all that it stands for
+_LONGEST_NUMBER = 100  # characters; Python takes quadratic time for a number in base 60
+
+
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses duplicate keys. YAML would keep the last one, although the other may be the intended one."""
+    """Refuses duplicate keys, of which YAML would keep the last one, and what grows beyond the size of the file."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None:
+            _nodes(node, {})
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, dict | list):
                 raise yaml.constructor.ConstructorError(
@@ -50,7 +69,12 @@ class _UniqueKeys(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_whole(self, node: yaml.ScalarNode) -> int:
+        _refuse_long(node)
+        return int(self.construct_yaml_int(node))
+
     def construct_finite(self, node: yaml.ScalarNode) -> float:
+        _refuse_long(node)
         value = float(self.construct_yaml_float(node))
         if not math.isfinite(value):
             raise yaml.constructor.ConstructorError(
@@ -61,25 +85,128 @@ class _UniqueKeys(yaml.SafeLoader):
             )
         return value
 
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        value = str(self.construct_scalar(node))
+        if not _encodable(value):
+            raise yaml.constructor.ConstructorError(
+                None, None, "half of a surrogate pair is no character; leave it out", node.start_mark
+            )
+        return value
 
+
+_UniqueKeys.add_constructor("tag:yaml.org,2002:int", _UniqueKeys.construct_whole)
 _UniqueKeys.add_constructor("tag:yaml.org,2002:float", _UniqueKeys.construct_finite)
+_UniqueKeys.add_constructor("tag:yaml.org,2002:str", _UniqueKeys.construct_text)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping of the file, with unique keys. Raises Refusal."""
-    text = textfile.read(path)
+def _refuse_long(node: yaml.ScalarNode) -> None:
+    if len(node.value) > _LONGEST_NUMBER:
+        raise yaml.constructor.ConstructorError(None, None, "a number is too long", node.start_mark)
+
+
+def _nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """The number of nodes, in which each alias counts as what it stands for. An alias inside its own anchor is refused."""
+    if id(node) in known:
+        if not (count := known[id(node)]):
+            raise yaml.composer.ComposerError(
+                None, None, "an alias is inside its own anchor", node.start_mark
+            )
+        return count
+    known[id(node)] = 0
+    inside: Iterable[yaml.Node] = ()
+    if isinstance(node, yaml.MappingNode):
+        inside = itertools.chain.from_iterable(node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        inside = node.value
+    count = 1 + sum(_nodes(one, known) for one in inside)
+    if count > MOST_YAML_NODES:
+        raise yaml.composer.ComposerError(
+            None, None, f"has more than {MOST_YAML_NODES:,} keys and values, its aliases replaced; make it smaller",
+            node.start_mark,
+        )  # fmt: skip
+    known[id(node)] = count
+    return count
+
+
+def _encodable(text: str) -> bool:
+    """Whether the text can be written: JSON and YAML can spell half of a surrogate pair, which UTF-8 cannot."""
+    return text.isascii() or not re.search("[\ud800-\udfff]", text)
+
+
+def parse_yaml(text: str) -> Any:
+    """The content of a YAML text, bounded in size. Raises ValueError with the reason."""
+    if len(text) > MOST_YAML_BYTES:
+        raise ValueError(f"is larger than {MOST_YAML_BYTES // 2**20} MiB, the most that is read as YAML")
     try:
-        data = yaml.load(text, Loader=_UniqueKeys)
+        return yaml.load(text, Loader=_UniqueKeys)
     except (yaml.YAMLError, ValueError, RecursionError) as e:  # an invalid date, endless nesting
-        raise Refusal(f"{path}: {str(e).strip()}") from None
+        raise ValueError(str(e).strip()) from None
+    except (AttributeError, LookupError, TypeError, ArithmeticError):  # of PyYAML: `!!bool maybe`
+        raise ValueError("has a value that its tag (!!…) does not allow; leave the tag out") from None
+
+
+def read_yaml(path: Path, links: bool = True) -> dict[str, Any]:
+    """The mapping of the file, with unique keys. `links`: see `textfile`. Raises Refusal."""
+    text = textfile.read(path, links=links)
+    try:
+        data = parse_yaml(text)
+    except ValueError as e:
+        raise Refusal(f"{path}: {e}") from None
     if not isinstance(data, dict):
         raise Refusal(f"{path}: has no keys; expected a mapping")
     return data
 
 
-def load(path: Path, model: type[M]) -> M:
-    """The file as a model. Raises Refusal with one line for each error."""
-    return validate(read_yaml(path), model, str(path))
+def parse_json(text: str) -> Any:
+    """The content of a JSON text: finite numbers, and text that can be written again. Raises ValueError with the reason."""
+    try:
+        found = json.loads(text, parse_constant=_no_json, parse_float=_finite, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if "\\u" in text and not _encodable(json.dumps(found, ensure_ascii=False)):
+        raise ValueError("half of a surrogate pair is no character")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > 19:  # more than 64 bits, with which neither Arrow nor pandas can compute
+        raise ValueError(f"{text[:20]}… is too large a number")
+    return int(text)
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def typed(text: str, kind: type, where: str) -> dict[str, Any]:
+    """The fields of a dataclass from JSON text that `parse_json` has accepted: exactly its types, with its defaults.
+
+    Unknown fields are left out. Raises Refusal with each wrong field.
+    """
+    try:
+        return asdict(_adapter(kind).validate_json(text, strict=True))
+    except ValidationError as e:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, error['loc'])) or 'it'}: {error['msg']}" for error in e.errors()[:5]
+        )
+        raise Refusal(f"{where}: {wrong}; copy the file again from where it was recorded") from None
+
+
+@functools.cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def load(path: Path, model: type[M], links: bool = True) -> M:
+    """The file as a model. `links`: see `textfile`. Raises Refusal with one line for each error."""
+    return validate(read_yaml(path, links), model, str(path))
 
 
 def validate(data: object, model: type[M], where: str) -> M:

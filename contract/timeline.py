@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from contract.duration import Duration, text
-from contract.fields import Name
+from contract.fields import Name, refuse_literal_secrets
 from contract.strict import Strict, load
 
 # Long enough for an engine that loads its model for ten minutes.
@@ -96,6 +96,7 @@ class Timeline(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        refuse_literal_secrets(self.model_dump())
         problems = []
         names = [s.name for s in self.steps]
         problems += [f"two steps are named {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]
@@ -130,6 +131,6 @@ class Timeline(Strict):
         return max(s.at + s.for_ for s in self.steps) + self.settle
 
 
-def read(path: Path) -> Timeline:
-    """A timeline from its file. Raises Refusal."""
-    return load(path, Timeline)
+def read(path: Path, links: bool = True) -> Timeline:
+    """A timeline from its file. `links`: False for a file of a run folder. Raises Refusal."""
+    return load(path, Timeline, links)

@@ -7,14 +7,14 @@ from typing import Literal, Self
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from contract import gateways
+from contract import foreign, gateways
 from contract.blast_radius import Handles
 from contract.duration import Duration
 from contract.embedded import Embedded
-from contract.fields import RESERVED, BaseUrl, Name, SecretName, Url, server_of
+from contract.fields import RESERVED, BaseUrl, Name, SecretName, Url, refuse_literal_secrets, server_of
 from contract.gateway_kind import GatewayKind
 from contract.handle_kind import Place
-from contract.headers import Headers, environment
+from contract.headers import Headers, environment, variables
 from contract.match import Match, rank, refuse_mixed
 from contract.refusal import no_such
 from contract.strict import Strict, load, validate
@@ -44,6 +44,8 @@ class Server(Strict):
     def _authorized_once(self) -> Self:
         if self.api_key is not None and any(name.lower() == "authorization" for name in self.headers):
             raise ValueError("headers: Authorization: api_key sets it too; give one of them")
+        for name in (*variables(self.headers), *([self.api_key] if self.api_key else [])):
+            foreign.mention(name)  # a gateway may repeat the key of a tier that this process sends nothing to
         return self
 
 
@@ -114,6 +116,7 @@ class Topology(Strict):
         twice = {n for n in names if names.count(n) > 1}
         if twice:
             raise ValueError(f"tiers: the name {sorted(twice)[0]!r} is given twice")
+        refuse_literal_secrets(self.model_dump())
         refuse_mixed(self.tiers)
         if self.embedded is None and self.gateway.url is None:
             raise ValueError("gateway: url is missing")
@@ -208,9 +211,9 @@ class Topology(Strict):
         return next((setting for setting in settings if setting is not None), "length") == "length"
 
 
-def read(path: Path) -> Topology:
-    """A topology from its file. Raises Refusal."""
-    return load(path, Topology)
+def read(path: Path, links: bool = True) -> Topology:
+    """A topology from its file. `links`: False for a file of a run folder. Raises Refusal."""
+    return load(path, Topology, links)
 
 
 def read_text(text: str) -> Topology:

@@ -21,6 +21,7 @@ from contract import handles as handle_kinds
 from contract import page
 from contract import topology as topologies
 from contract.blast_radius import Handles
+from contract.foreign import without
 from contract.framing import End
 from contract.handle_kind import EMBEDDED, Started
 from contract.records import GATEWAY as GATEWAY_NAME
@@ -221,9 +222,8 @@ class Stack:
                 if container["restartCount"] >= CRASHES:
                     log = self._folder / "log" / f"{name}.log"
                     words = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-                    raise Refusal(
-                        f"{name} does not start: {words[-1] if words else 'its log is empty'}; see {log}"
-                    )
+                    last = without((), words[-1]) if words else "its log is empty"
+                    raise Refusal(f"{name} does not start: {last}; see {log}")
 
     def _urls(self) -> dict[str, str]:
         return {name: f"http://127.0.0.1:{port.port}" for name, port in self._ports.items()}

@@ -1,11 +1,11 @@
 """A baseline: a run's samples in one small file for git, to compare later runs with after the run itself is deleted."""
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from analysis.compare import tolerance
 from analysis.compare.estimate import (
     Count,
     Curve,
@@ -19,8 +19,8 @@ from analysis.compare.estimate import (
     Trials,
 )
 from analysis.judging.finding import Status
-from contract import textfile
-from contract.refusal import Refusal
+from contract import strict, textfile
+from contract.refusal import Refusal, no_such
 
 FORMAT = 3
 """The version of the file format and of the definitions. Files of other versions are refused."""
@@ -54,18 +54,18 @@ def text(side: Side) -> str:
 def read(path: Path) -> Side:
     """The baseline in this file. Raises Refusal if it is not a baseline, or has another format."""
     try:
-        data = json.loads(textfile.read(path), parse_constant=_no_json, parse_float=_finite)
-    except (ValueError, RecursionError) as e:
+        data = strict.parse_json(textfile.read(path))
+    except ValueError as e:
         raise Refusal(f"{path}: cannot be read as a baseline: {e}") from None
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise Refusal(f"{path}: not a baseline; make one with: python -m analysis baseline RUN > {path}")
     if data.get("format") != FORMAT:
         raise Refusal(
-            f"{path}: is a baseline of format {data.get('format')}; this version reads format {FORMAT}. Create it again from a run "
+            f"{path}: is a baseline of format {str(data.get('format'))[:20]}; this version reads format {FORMAT}. Create it again from a run "
             f"that this version recorded: python -m analysis baseline RUN > {path}"
         )
     try:
-        return Side(
+        made = Side(
             data["name"], data["conditions"], tuple(data["notes"]), tuple(data["tiers"]),
             tuple(Sample(**{**s, "number": _number(s["number"])}) for s in data["samples"]),
             tuple(Curve(**_tuples(c)) for c in data["curves"]),
@@ -73,18 +73,30 @@ def read(path: Path) -> Side:
             tuple(Count(**c) for c in data["counts"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise Refusal(f"{path}: invalid baseline: {type(e).__name__}: {e}") from None
+        words = str(e)[:200]
+        raise Refusal(f"{path}: invalid baseline: {type(e).__name__}: {words}; {_AGAIN}") from None
+    strict.typed(json.dumps(asdict(made)), Side, f"{path}: invalid baseline")
+    for sample in made.samples:
+        if sample.metric not in tolerance.METRICS:
+            raise Refusal(f"{path}: invalid baseline: {no_such('metric', sample.metric, tolerance.METRICS)}")
+        if not _possible(sample.number):
+            name = f"{sample.metric} {sample.statistic} of {sample.of}"
+            raise Refusal(f"{path}: invalid baseline: {name}: impossible numbers; {_AGAIN}")
+    return made
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
+_AGAIN = "create it again: python -m analysis baseline RUN"
 
 
-def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+def _possible(number: Number) -> bool:
+    """Whether the numbers of a sample can belong together. Their types have been checked."""
+    match number:
+        case Estimate():
+            return min(number.n, number.parts, number.se, number.needs) >= 0
+        case Trials():
+            return len(number.values) == len(number.censored) and number.unseen >= 0
+        case Proportion():
+            return 0 <= number.hits <= number.total > 0 and 0 <= number.doubtful <= number.total and number.design_effect > 0  # fmt: skip
 
 
 def _judgement(data: dict[str, Any]) -> Judgement:

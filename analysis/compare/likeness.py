@@ -6,17 +6,17 @@ the comparison is refused. Versions and the gateway's configuration are what one
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import pandas as pd
-import yaml
 
 from analysis.frames import Frames
 from analysis.metrics.shares import PROBES, users_requests
 from contract import ranks
 from contract.duration import text
 from contract.refusal import Refusal, no_such
+from contract.strict import parse_yaml
 from contract.topology import Topology
 
 REFUSED = ("topology", "prompts", "load", "timeline")
@@ -112,11 +112,15 @@ def _ends(value: object) -> tuple[float, float] | None:
     """The ends of a number or an interval; None for other values."""
     if isinstance(value, int | float):
         return value, value
-    return (value[0], value[1]) if isinstance(value, list) else None
+    return (value[0], value[1]) if _is_interval(value) else None
+
+
+def _is_interval(value: object) -> TypeGuard[list[float]]:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
 
 
 def _text(value: object, nothing: str) -> str:
-    if isinstance(value, list):
+    if _is_interval(value):
         return " to ".join(f"{v:g}" for v in value)
     return nothing if value in (None, "") else str(value)
 
@@ -217,11 +221,10 @@ def _versions(manifest: Mapping[str, Any]) -> dict[str, object]:
 
 def _configuration(run: Frames) -> dict[str, object]:
     """gateway.yaml, flat: `router_settings.cooldown_time` → 30."""
-    file = run.path / "gateway.yaml"
     try:
-        data = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError):
-        return {}
+        data = parse_yaml(run.inputs.get("gateway.yaml", "{}"))
+    except ValueError as e:
+        raise Refusal(f"{run.path}/gateway.yaml: {e}") from None
     return dict(_flat("", data))
 
 

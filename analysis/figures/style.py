@@ -1,5 +1,6 @@
 """The look of every figure: one colour per tier, sizes, fonts, saving; the picture for "no data". Independent of metrics."""
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from re import sub
@@ -16,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
 from analysis.evidence import Evidence
+from contract.run import write_whole
 
 DPI = 200  # twice the pixels of the size in a document
 # Okabe and Ito's colour-blind-safe palette; a tier has the colour of its place in the fallback order in every figure.
@@ -208,4 +210,6 @@ def save(made: Figure, path: Path) -> None:
             made.set_layout_engine("none")
         canvas = made.canvas
         assert isinstance(canvas, FigureCanvasAgg)  # as `figure` gave it
-        canvas.print_png(path, metadata={"Software": None})
+        picture = io.BytesIO()
+        canvas.print_png(picture, metadata={"Software": None})
+    write_whole(path, picture.getvalue())

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.frames import Frames
-
-FILES = (
-    "topology.yaml",
-    "timeline.yaml",
-    "gateway.yaml",
-)  # secrets were removed when these were copied into the run
+from analysis.frames import INPUTS, Frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +16,7 @@ class File:
 
 
 def files(frames: Frames) -> Sequence[File]:
-    return [
-        File(name, path.read_text(errors="replace") if (path := frames.path / name).exists() else None)
-        for name in FILES
-    ]
+    return [File(name, frames.inputs.get(name)) for name in INPUTS]
 
 
 def facts(frames: Frames) -> list[tuple[str, str]]:

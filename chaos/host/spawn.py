@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from contract.foreign import without
+
 CUT = 200  # characters of a command's output in a message
 
 
@@ -19,7 +21,7 @@ class Ended:
     argv: tuple[str, ...]
     code: int  # negative: the signal that ended it
     out: str
-    err: str
+    err: str  # without our secrets, which are in its environment
 
     def __str__(self) -> str:
         how = f"exit {self.code}" if self.code >= 0 else f"ended by {signal.Signals(-self.code).name}"
@@ -44,7 +46,7 @@ def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = N
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        return Ended(tuple(argv), code, _text(out), _text(err))
+        return Ended(tuple(argv), code, _text(out), without((), _text(err)))
 
 
 def must(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> str:

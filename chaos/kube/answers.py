@@ -210,7 +210,7 @@ def api_error_text(error: Exception) -> str:
 
 
 def line(text: str) -> str:
-    """Foreign text as one short line, without control characters."""
+    """Foreign text as one short line, without control characters and without our secrets."""
     return printable.clean(text)[:_LINE]
 
 

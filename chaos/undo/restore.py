@@ -5,7 +5,6 @@ requested it. A restore is verified by a real answer, with the given topology or
 neither has the target, the line contains `answered: unknown`.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,7 +81,7 @@ def held(
     cluster: Cluster,
     namespaces: Iterable[str],
     unreadable: Callable[[str], None],
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float],
 ) -> Iterable[Undo]:
     """The undo records in the Leases of these namespaces; why one cannot be read goes to `unreadable`. Raises API_ERRORS."""
     for namespace in namespaces:

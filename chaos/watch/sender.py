@@ -10,11 +10,11 @@ from chaos.probe.wire import Connection
 from contract.clock import Clock
 from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
+from contract.foreign import without
 from contract.framing import Exchange
 from contract.outcome import fill, ours
 from contract.printable import clean
 from contract.records import RequestRecord
-from contract.redact import without
 from contract.request import Request
 from contract.stream import HAS_CONTENT, read_answer
 from contract.topology import Topology

@@ -3,17 +3,17 @@
 A page that cannot be read is recorded as an error and does not end the run.
 """
 
+import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import gevent
 import gevent.pool
 
 from contract import metrics_page, printable
 from contract.clock import Clock
-from contract.counters import Scrape, counter_names, labels
+from contract.counters import Counter, Scrape, counter_names, labels
 from contract.gateway_kind import GatewayKind
 from contract.metrics_page import Page
 from contract.run import JsonLines
@@ -37,12 +37,13 @@ def keep(folder: Path, topology: Topology, when: str, clock: Clock) -> None:
         print(printable.lines(f"\ncounters.jsonl cannot be written: {e}"), file=sys.stderr, flush=True)
 
 
-def read(text: str, kind: GatewayKind) -> list[dict[str, Any]]:
+def read(text: str, kind: GatewayKind) -> list[Counter]:
     """The known counters of a page in Prometheus' text format, with the known labels."""
     kept = labels(kind)
     return [
         {"name": name, "labels": {k: of[k] for k in kept if k in of}, "value": value}
         for name, of, value in metrics_page.samples(text, counter_names(kind))
+        if math.isfinite(value)  # JSON has no other numbers
     ]
 
 

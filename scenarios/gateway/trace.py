@@ -21,6 +21,8 @@ from contract.refusal import Refusal, no_such
 
 MOST_BYTES = 512 * 2**20
 MOST_ARRIVALS = 2_000_000
+LONGEST_CELL = 100  # characters of a time or of a number of tokens
+LONGEST_LINE = 2**20  # characters of a line of JSON
 MOST_TOKENS = 10_000_000
 """Of one prompt or answer: more than any model takes."""
 UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -95,6 +97,9 @@ def read(path: Path, unit: str | None = None) -> tuple[tuple[Arrival, ...], str]
         at = f"{where} line {line}"
         if len(found) == MOST_ARRIVALS:
             raise Refusal(f"{at}: more than {MOST_ARRIVALS:,} arrivals; cut the trace (head, split)")
+        for cell, column in zip((time, prompt, output), COLUMNS, strict=True):
+            if len(cell) > LONGEST_CELL:
+                raise Refusal(f"{at}: {cell[:20]!r}… is too long for the column {column}; write a number")
         at_s = clock.since_first(at, time)
         found.append(Arrival(at_s, _tokens(at, prompt, COLUMNS[1]), _tokens(at, output, COLUMNS[2])))
     if not found:
@@ -274,6 +279,10 @@ def _objects(text: str, where: str) -> Iterator[tuple[int, dict[str, object]]]:
     for line, one in enumerate(io.StringIO(text, newline=None), start=1):
         if not one.strip():
             continue
+        if len(one) > LONGEST_LINE:  # its lists may take thirty times as much memory
+            raise Refusal(
+                f"{where} line {line}: is longer than {LONGEST_LINE:,} characters; leave hash_ids out"
+            )
         try:
             found = json.loads(one, parse_int=str, parse_float=str, parse_constant=str)
         except (ValueError, RecursionError) as e:

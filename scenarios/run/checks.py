@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from contract import printable
 from contract.refusal import EXIT_BAD_INPUT, EXIT_INTERNAL_ERROR, InternalError, Refusal, how_ended
 
 
@@ -32,7 +33,7 @@ def must_pass(*argvs: Sequence[str], popen: Callable[..., Any] = subprocess.Pope
         if process.returncode == EXIT_BAD_INPUT:
             refused.append(message)
         elif process.returncode == EXIT_INTERNAL_ERROR:
-            print(message, file=sys.stderr, flush=True)
+            print(printable.lines(message), file=sys.stderr, flush=True)
             broken.append(
                 how_ended(" ".join(argv), process.returncode) + "; its traceback is on the terminal"
             )

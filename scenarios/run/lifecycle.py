@@ -129,7 +129,7 @@ class RunLifecycle:
             # Locust starts on a key of the terminal too.
             page_state.refuse_second_run(replace(self._moment(), starting=self._preparation.checking))
         except Refusal as e:
-            print(e, file=sys.stderr, flush=True)
+            print(printable.lines(e), file=sys.stderr, flush=True)
             raise gevent.GreenletExit from e
         before = self._load.state()
         # In a new greenlet: a stop kills Locust's own, and a half-open run could not be closed.

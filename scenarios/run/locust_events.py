@@ -20,6 +20,7 @@ from locust.rpc import zmqrpc
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
+from contract import printable
 from contract.clock import Clock
 from contract.refusal import EXIT_BAD_INPUT, EXIT_INTERNAL_ERROR, EXIT_NOT_RESTORED, Refusal
 from contract.spreadsheet import Cells
@@ -132,10 +133,8 @@ class _MasterSocket(zmqrpc.Server):
         try:
             super().__init__(host, port)
         except (RPCError, zmqrpc.zmqerr.ZMQError) as e:
-            print(
-                f"--master-bind-host, --master-bind-port: cannot listen on {host}:{port}: {e}",
-                file=sys.stderr,
-            )
+            words = f"--master-bind-host, --master-bind-port: cannot listen on {host}:{port}: {e}"
+            print(printable.line(words), file=sys.stderr)
             sys.exit(EXIT_BAD_INPUT)
         runners.rpc = zmqrpc  # a connection that is made again during a run is Locust's matter
 

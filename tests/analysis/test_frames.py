@@ -12,7 +12,7 @@ from contract.records import Lane, RequestRecord
 from contract.refusal import Refusal
 from tests.analysis.reports import pictures
 from tests.synthetic import make, three_tier
-from tests.synthetic_world import Hole
+from tests.synthetic_world import START, Hole
 
 COLUMNS = {
     "client": [*samplers.find("client").schema.names, "clock_uncertainty_s"],
@@ -60,8 +60,8 @@ def test_missing_files_are_empty_tables(tmp_path):
 
 
 def test_covered_slots_and_warmup_stand_apart(tmp_path):
-    slot = RequestRecord("slot", "probe", Lane.PROBE_NEW, "gateway", True, 1.0, covered_by="req-1")
-    warm = RequestRecord("warm", "chat", Lane.WARMUP, "gateway", True, 1.0)
+    slot = RequestRecord("slot", "probe", Lane.PROBE_NEW, "gateway", True, START, covered_by="req-1")
+    warm = RequestRecord("warm", "chat", Lane.WARMUP, "gateway", True, START)
     run = frames.read(make(tmp_path, duration_s=5, extra=[slot, warm]).path)
     assert run.covered["request_id"].tolist() == ["slot"]
     assert run.warmup["request_id"].tolist() == ["warm"]

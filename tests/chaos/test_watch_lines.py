@@ -10,8 +10,8 @@ from chaos.watch.error_text import error_text, kind
 from chaos.watch.lines import closing, plain, request_line, waiting_line
 from chaos.watch.objects import Objects
 from chaos.watch.screen import Screen, coloured, wrapped
+from contract.foreign import without
 from contract.printable import cells, clean, narrowed, shortened
-from contract.redact import without
 from tests.chaos.watched import Replay, bad, request
 
 COOLING = (

@@ -4,7 +4,7 @@ import pytest
 
 from contract import topology
 from contract.endpoint import Endpoint, headers_of
-from contract.redact import without
+from contract.foreign import without
 from contract.refusal import Refusal
 from contract.request import Request
 from contract.strict import validate

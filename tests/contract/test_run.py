@@ -195,3 +195,11 @@ def test_a_version_that_no_answer_named_is_null(tmp_path):
     run.close(ABORTED, 9.0, "guard: too long", {})
     found = read_manifest(run.path)
     assert (found["versions"]["gateway"], found["gateway_versions"]) == (None, {})
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to(path.with_name("outside")), os.mkfifo])
+def test_lines_are_not_appended_through_a_link_or_to_a_fifo(tmp_path, make):
+    make(tmp_path / "restore.jsonl")
+    with pytest.raises(OSError, match=r"symbolic links|No such device"):
+        JsonLines(tmp_path / "restore.jsonl")
+    assert not (tmp_path / "outside").exists()

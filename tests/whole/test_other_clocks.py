@@ -6,6 +6,7 @@ import time
 import pytest
 
 from analysis import frames
+from contract.records import Offset
 from contract.run import read_arrow, read_lines
 from contract.schemas import REQUESTS
 from tests.scenarios.server import Server
@@ -56,7 +57,7 @@ def test_requests_of_another_host_are_recorded_in_the_masters_time(tmp_path, mon
     print(out)
     assert master.returncode == 0, out
     run = latest(small_run.results)
-    offsets = read_lines(run / "clocks.jsonl")[0]
+    offsets = read_lines(run / "clocks.jsonl", Offset)[0]
     assert all(abs(o["offset_s"] - AHEAD_S) <= o["uncertainty_s"] for o in offsets[1:])
     assert all(o["uncertainty_s"] > 0 for o in offsets), "no two hosts read one monotonic clock"
     raw = {r["request_id"]: r["sent_at"] for r in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()}

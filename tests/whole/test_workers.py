@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract import samplers
+from contract.records import Offset
 from contract.run import read_arrow, read_lines, read_manifest
 from contract.schemas import REQUESTS
 from tests.chaos.stand import until
@@ -59,7 +60,7 @@ def whole(run: Path, gateway: Server) -> None:
     assert manifest["gateway_versions"] == {"1.108.7": len(through)}
     for worker in manifest["workers"]:
         assert worker["requests"] == worker["records"] == by_worker[worker["worker"]]
-    offsets = read_lines(run / "clocks.jsonl")[0]
+    offsets = read_lines(run / "clocks.jsonl", Offset)[0]
     assert {o["worker"] for o in offsets} == {"worker-0", "worker-1"}
     assert {o["uncertainty_s"] for o in offsets} == {0.0}, "they read the same monotonic clock"
 
