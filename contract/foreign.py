@@ -44,16 +44,16 @@ def _kept(secrets: frozenset[str], words: str) -> str:
 
 def _without(secrets: frozenset[str], words: str) -> str:
     for kind in gateways.every():
-        if kind.shows_key and (at := words.find(kind.shows_key)) >= 0:
-            words = words[:at].rstrip().rstrip(",.")
+        if kind.shows_key and (shown := words.find(kind.shows_key)) >= 0:
+            words = words[:shown].rstrip().rstrip(",.")
     if not secrets or not words:
         return words
     pattern, spelled, heads = _spelled(secrets)
     if not any(head in words for head in heads):  # most texts; a tenth of the time of the pattern
         return words
     words = pattern.sub(SHOWN, words)
-    at = min((at for form in spelled if (at := _cut_off(form, words)) is not None), default=None)
-    return words if at is None else words[:at] + SHOWN
+    cut = min((at for form in spelled if (at := _cut_off(form, words)) is not None), default=None)
+    return words if cut is None else words[:cut] + SHOWN
 
 
 @lru_cache(64)

@@ -149,7 +149,7 @@ def done(cluster):
         operate(cluster, operator, fault, handle)
         cluster.seen.lines[name] = reap(cluster, operator, keeper, fault, handle)
         up(cluster)
-    list(restore.held(operator, NAMESPACES, print))
+    list(restore.held(operator, NAMESPACES, print, time.time))
     return cluster.seen
 
 

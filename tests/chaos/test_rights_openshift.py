@@ -39,7 +39,7 @@ def done(cluster):
     """Scaled to zero and restored by an account with only these rights."""
     operator = cluster.may("operator", granted(ROLE))
     operate(cluster, operator, "scale_to_zero", TARGET)
-    list(restore.held(operator, (NAMESPACE,), print))
+    list(restore.held(operator, (NAMESPACE,), print, time.time))
     cluster.up_again()
     return cluster.seen
 
