@@ -14,7 +14,8 @@ _URL = re.compile(
     r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(?P<fragment>#.*)?"
 )
 _HEX = re.compile(r"[0-9A-Fa-f-]{32,}")
-_PATH = re.compile(r"(?:/[A-Za-z0-9._:-]{0,64})*")
+_PATH = re.compile(r"(?:/[A-Za-z0-9._:/-]*)?")
+_LONGEST_PART = 64  # characters between two slashes
 
 # LiteLLM's keys whose texts an operator needs to read, and which hold no secret.
 _SHOWN = frozenset((
@@ -94,7 +95,8 @@ def _address(text: str) -> str:
         plain = re.fullmatch(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?", text) and not _looks(text)
         return text if plain else "(redacted text)"
     path = found["path"] or ""
-    shown = _PATH.fullmatch(path) and not _looks(f"https://{found['host']}{path}")
+    short = all(len(part) <= _LONGEST_PART for part in path.split("/"))
+    shown = short and _PATH.fullmatch(path) and not _looks(f"https://{found['host']}{path}")
     return "".join((
         found["scheme"], "(redacted)@" if found["user"] else "", found["host"], found["port"] or "",
         path if shown else "/(redacted)", "?(redacted)" if found["query"] else "", "#(redacted)" if found["fragment"] else "",

@@ -24,22 +24,22 @@ _AMOUNT = frozenset((
     "cost", "per", "max", "min", "num", "number", "limit", "rpm", "tpm", "existing", "bos", "eos", "pad", "unk",
     "special",
 ))  # fmt: skip
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_WORD = re.compile(r"[A-Z]{1,100}(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _REFERENCE = r"\$(?:\{\w+\}|[A-Za-z_]\w*|\([^()]*\))|os\.environ/\w+|%\w+%|<\w+>|\{\w+\}|\*{3,}"
 REFERENCE = re.compile(_REFERENCE)
 """The name of a variable in the place of a value."""
 
-# Ends of known keys; each is at least so long that a word does not end up in it.
+# How known keys begin, for so long that a word is not taken for one.
 _KNOWN = re.compile(
     r"""
     (?<![A-Za-z0-9]) (?:
-        (?:sk|pk|rk|ak)[-_](?:[A-Za-z0-9_-]{0,256}[0-9][A-Za-z0-9_-]*|(?:live|test|proj|ant|or|lf)[-_][A-Za-z0-9_-]+|[A-Za-z0-9_]{16,})
-        | (?:ghp|gho|ghu|ghs|ghr|github_pat|glpat|gldt|npm|hf|gsk|xai|r8|dop_v1|nvapi|pypi|tvly|pplx|fw|lsv2|shpat|whsec)[-_][A-Za-z0-9_-]{16,}
-        | xox[abeoprs]-[A-Za-z0-9-]{8,} | AIza[A-Za-z0-9_-]{30,} | ya29\.[A-Za-z0-9_-]{16,} | SG\.[A-Za-z0-9_-]{16,}
-        | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}
-        | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]{8,}
+        (?:sk|pk|rk|ak)[-_](?:[A-Za-z0-9_-]{0,256}[0-9]|(?:live|test|proj|ant|or|lf)[-_][A-Za-z0-9_-]|[A-Za-z0-9_]{16})
+        | (?:ghp|gho|ghu|ghs|ghr|github_pat|glpat|gldt|npm|hf|gsk|xai|r8|dop_v1|nvapi|pypi|tvly|pplx|fw|lsv2|shpat|whsec)[-_][A-Za-z0-9_-]{16}
+        | xox[abeoprs]-[A-Za-z0-9-]{8} | AIza[A-Za-z0-9_-]{30} | ya29\.[A-Za-z0-9_-]{16} | SG\.[A-Za-z0-9_-]{16}
+        | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12}
+        | eyJ[A-Za-z0-9_-]{8,900}\.[A-Za-z0-9_.-]{8}
     )
-    | -----BEGIN\ [A-Z0-9 ]*(?:KEY|CERTIFICATE|MESSAGE)
+    | -----BEGIN\ [A-Z0-9 ]{0,40}(?:KEY|CERTIFICATE|MESSAGE)
     """,
     re.VERBOSE,
 )  # fmt: skip

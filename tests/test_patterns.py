@@ -20,6 +20,9 @@ WINGS = ("contract", "scenarios", "chaos", "analysis")
 FILES = [path for wing in WINGS for path in sorted((ROOT / wing).rglob("*.py"))]
 FROM_START = {"match", "fullmatch"}
 SEARCHES = {"search", "sub", "subn", "split", "findall", "finditer"}
+OF_TEXTS = {
+    "contract/foreign.py"
+}  # one of escaped texts of our own with `|` between them: it repeats nothing
 MANY = 1000  # a repeat of so many is as bad as one without end
 ALPHABET = [*map(chr, range(256)), "İ", "ſ", "’", "◁", "▷", "\u2028", "\ud800", "\U0001f600"]
 ALL = frozenset(ALPHABET)
@@ -237,6 +240,8 @@ def _patterns() -> Iterator[Found]:
                 and getattr(node.func.value, "id", "") == "re"
                 and node.func.attr in {"compile", *FROM_START, *SEARCHES}
             ):
+                continue
+            if str(path.relative_to(ROOT)) in OF_TEXTS and node.func.attr == "compile":
                 continue
             where = f"{path.relative_to(ROOT)}:{node.lineno}"
             given = [node.args[0], *node.args[1:2]] if node.func.attr == "compile" else [node.args[0]]

@@ -208,7 +208,7 @@ def test_restore_by_a_lease_needs_the_signature_and_by_the_own_journal_it_does_n
     undo = small.undo("scale_to_zero", HANDLE, {}, time.time() + 60)
     said: list[str] = []
     put(small, undo, None)
-    assert list(restoring.held(small.admin, ["ml"], said.append)) == []
+    assert list(restoring.held(small.admin, ["ml"], said.append, time.time)) == []
     assert said == ["ml: the Lease brownout-deployment-engine: its record is not signed; left alone"]
     fault = faults.make(undo.fault, small.admin, on(HANDLE), {})
     fault.inject(undo.state)

@@ -8,7 +8,6 @@ import string
 from urllib.parse import quote, quote_plus
 
 import pytest
-from chaos.printable import clean
 
 from chaos.host import spawn
 from chaos.kube import answers
@@ -19,6 +18,7 @@ from contract.framing import End, Exchange, Framing
 from contract.gateway_version import named
 from contract.gateways import find
 from contract.outcome import fill, ours, redirected
+from contract.printable import clean
 from contract.records import RequestRecord
 from contract.request import Request
 from contract.topology import Topology, read_text

@@ -6,7 +6,7 @@ import pytest
 
 from chaos.kube import answers
 from chaos.watch.error_text import error_text
-from contract import document, gateway_version, health, metrics_page, proper_end, redact, thoughts, tokens
+from contract import document, foreign, gateway_version, health, metrics_page, proper_end, thoughts, tokens
 from contract.framing import End, Exchange
 from contract.gateways import litellm
 from contract.health import HealthUrl
@@ -86,7 +86,7 @@ def _headers(text: str) -> None:
 
 def _errors(text: str) -> None:
     for secrets in ((), (SECRET,), ("ab",)):
-        redact.without(secrets, text)
+        foreign.without(secrets, text)
     record = RequestRecord("req-1", "chat", "load", "gateway", True, 0.0, error=text)
     for record.outcome, record.status in (("rejected", 429), ("rejected", 503), ("refused", None)):
         error_text(record)
