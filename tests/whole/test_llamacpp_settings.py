@@ -82,4 +82,4 @@ def test_where_one_group_has_a_place_for_what_is_too_long_the_others_are_rejecte
     with Behind(tmp_path, CONTEXT_FALLBACKS) as behind:
         named, others = (long_prompt(behind, case) for case in CONTEXT_FALLBACKS)
     assert (named.tier, named.outcome, named.afterwards) == ("roomy", "ok", "llama.cpp")
-    assert (others.tier, others.outcome, others.afterwards) == ("nobody", "rejected", "llama.cpp")
+    assert (others.tier, others.outcome, others.afterwards) == ("none", "rejected", "llama.cpp")

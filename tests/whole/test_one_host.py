@@ -217,6 +217,6 @@ def test_a_url_that_leads_to_another_unit_is_named(one):
     swapped.write_text(yaml.safe_dump(given))
     one.path, kept = swapped, one.path
     try:
-        assert "is held by vllm.service and not by it" in one.plan()
+        assert "belongs to vllm.service, not to the unit" in one.plan()
     finally:
         one.path = kept
