@@ -115,7 +115,10 @@ def test_every_llamacpp_of_our_topologies_gets_connection_close():
 @pytest.mark.parametrize("engine", ["simulated", "llamacpp"])
 def test_each_setting_keeps_users_with_the_engine_that_closes(engine, tmp_path):
     with gateways(tmp_path, engine, [NOTHING, CLOSE, NO_POOL]) as found:
-        nothing, *helped = leaks(found, trials=1)
+        for _ in range(5):  # it is a race: on a busy machine a trial may go by without it
+            nothing, *helped = leaks(found, trials=1)
+            if nothing[0].leaked > 0 or engine == "llamacpp":
+                break
     # A real llama.cpp closes within microseconds of its last byte: on some machines hundreds of requests go by without a leak.
     assert nothing[0].leaked > 0 or engine == "llamacpp"
     for trials in helped:
