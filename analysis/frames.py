@@ -39,7 +39,6 @@ EVENT_FILES = (
     "chaos.jsonl",
     "guardian.jsonl",
     "restore.jsonl",
-    "reaper.jsonl",
     "takeover.jsonl",
 )  # one writer each
 

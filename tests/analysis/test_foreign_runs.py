@@ -340,14 +340,14 @@ EVENT = '{"at": 1795000008.0, "run": "r", "move": "inject", "stage": "begin", "b
     ids=lambda line: line[:20],
 )  # fmt: skip
 def test_a_line_that_is_no_event_is_refused(run, line):
-    (run / "reaper.jsonl").write_text(f"{EVENT}\n{line}\n{EVENT}\n")
+    (run / "takeover.jsonl").write_text(f"{EVENT}\n{line}\n{EVENT}\n")
     assert ".jsonl" in refused(run)
 
 
 @pytest.mark.parametrize("line", ["{", EVENT.replace("1795000008.0", "NaN"), EVENT.replace("1795000008.0", "1e999"), "\0" * 100])  # fmt: skip
 def test_a_line_that_is_not_json_is_torn_as_after_a_power_loss(run, line):
-    (run / "reaper.jsonl").write_text(f"{EVENT}\n{line}\n")
-    assert frames.read(run).torn == ("reaper.jsonl",)
+    (run / "takeover.jsonl").write_text(f"{EVENT}\n{line}\n")
+    assert frames.read(run).torn == ("takeover.jsonl",)
 
 
 @pytest.mark.parametrize(

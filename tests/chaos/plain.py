@@ -35,7 +35,7 @@ class _Tier:
         self.folder, self._port = folder, held_port()
 
     def handles(self) -> dict[str, Any]:
-        raise NotImplementedError
+        raise NotImplementedError  # each tier has handles of its own
 
     def topology(self) -> Topology:
         tier = {

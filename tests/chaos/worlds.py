@@ -27,14 +27,14 @@ class World:
     uid: str | None = None
 
     def handle(self, kind: str) -> Handle:
-        raise NotImplementedError
+        raise NotImplementedError  # each world has its own
 
     def at(self) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # each world has its own
 
     def another(self, fault: str) -> None:
         """A change by someone else while it is taken away."""
-        raise NotImplementedError
+        raise NotImplementedError  # each world has its own
 
     def settle(self) -> None:
         """Wait until pending changes have arrived."""
