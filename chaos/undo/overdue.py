@@ -42,8 +42,8 @@ class Overdue:
         with self._lock:
             for _ in range(min(self._most - len(self._threads), len(self._waiting))):
                 thread = threading.Thread(target=self._work, name="restore")
+                thread.start()  # raises where the machine has no thread left; then no place of the pool is taken
                 self._threads.add(thread)
-                thread.start()
 
     def keep(self, namespace: str, uids: Collection[str]) -> None:
         """Forget all others of the namespace: their Leases are gone."""
@@ -64,12 +64,16 @@ class Overdue:
             thread.join()
 
     def _work(self) -> None:
-        while (due := self._next()) is not None:
-            try:
-                self._restore(due)
-            finally:
-                with self._lock:
-                    self._busy.discard(due.uid)
+        try:
+            while (due := self._next()) is not None:
+                try:
+                    self._restore(due)
+                finally:
+                    with self._lock:
+                        self._busy.discard(due.uid)
+        finally:  # a bug in a restore ends its thread, and must not cost the pool a place
+            with self._lock:
+                self._threads.discard(threading.current_thread())
 
     def _next(self) -> Due | None:
         with self._lock:

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from chaos.undo.overdue import Due, Overdue
 from tests.embedded.recorded.stand import until
 
@@ -76,3 +78,37 @@ def test_what_is_being_restored_is_not_begun_twice_and_what_is_gone_is_forgotten
     may.set()
     overdue.close()
     assert begun == ["lease-1"]
+
+
+def test_a_restore_that_raises_costs_the_pool_no_place(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    done: list[str] = []
+
+    def restore(one: Due) -> None:
+        done.append(one.name)
+        if one.name == "lease-1":
+            raise AssertionError("a bug")
+
+    overdue = Overdue(restore, 1)
+    for number in (1, 2):
+        overdue.add(due(number))
+        overdue.start()
+        until(lambda: not overdue._threads, "it is idle")
+    overdue.close()
+    assert done == ["lease-1", "lease-2"]
+
+
+def test_a_thread_that_cannot_be_started_costs_the_pool_no_place(monkeypatch):
+    def no_thread_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[str] = []
+    overdue = Overdue(lambda one: done.append(one.name), 1)
+    overdue.add(due(1))
+    with monkeypatch.context() as machine:
+        machine.setattr(threading.Thread, "start", no_thread_left)
+        with pytest.raises(RuntimeError):  # the reaper's loop goes on after it
+            overdue.start()
+    overdue.start()
+    until(lambda: done, "it is restored once a thread can be had")
+    overdue.close()
